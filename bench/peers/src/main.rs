@@ -1,0 +1,3 @@
+//! Side-by-side measurements of Ringway and its peers.
+
+fn main() {}

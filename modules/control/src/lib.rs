@@ -1,0 +1,1 @@
+//! Configuration sources and name resolution of Ringway's control plane.

@@ -1,0 +1,1 @@
+//! Fake clock, in-memory sockets and conformance runs for Ringway codecs.

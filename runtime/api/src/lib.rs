@@ -1,0 +1,1 @@
+//! The narrow waist of Ringway: message types, plug-in traits and Env.

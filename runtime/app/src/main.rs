@@ -1,0 +1,3 @@
+//! A modular network runtime and sidecar proxy on io_uring.
+
+fn main() {}

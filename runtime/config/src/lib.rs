@@ -1,0 +1,1 @@
+//! Ringway's configuration: raw schema, compile, snapshot, store.

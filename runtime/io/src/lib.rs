@@ -1,0 +1,1 @@
+//! Ringway's engine: io_uring driver, buffers, timers, sockets.

@@ -1,0 +1,1 @@
+//! Ringway's worker: accept, route, relay, drain.

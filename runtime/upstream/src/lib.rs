@@ -1,0 +1,1 @@
+//! Clusters, hosts, connection pools and load balancers of Ringway.
