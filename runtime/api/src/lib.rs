@@ -1,1 +1,39 @@
-//! The narrow waist of Ringway: message types, plug-in traits and Env.
+//! The narrow waist of Ringway: the message types, plug-in traits and [`Env`] that everything else meets in.
+//!
+//! Protocols and filters know this crate alone; the engine, the proxy and the test kit implement or drive what is
+//! declared here. It does no I/O, reads no clock and has no `unsafe` of its own. Nothing here is `Send`: a value
+//! belongs to the worker that made it.
+
+#![forbid(unsafe_code)]
+
+mod balance;
+mod body;
+mod chunk;
+mod conn;
+mod env;
+mod error;
+mod exchange;
+mod flags;
+mod head;
+mod headers;
+mod io;
+mod protocol;
+mod reply;
+mod serve;
+mod units;
+
+pub use balance::{BalancerSpec, DynBalancer, HostState, LoadBalancer, PickCx};
+pub use body::{Body, BodyError, BodyStream, Frame};
+pub use chunk::{Chunk, ChunkQueue, Storage};
+pub use conn::{Address, ConnCx, ConnInfo};
+pub use env::{Connect, ConnectError, Env, LocalBoxFuture, Time, Timer, TimerDriver};
+pub use error::{Blame, ConnError, ExchangeError, ExchangeErrorKind};
+pub use exchange::{BodyStart, Exchange, ExchangeEvent, UpstreamConn};
+pub use flags::{ResponseFlag, ResponseFlags};
+pub use head::{Request, RequestHead, Response, ResponseHead, Scheme, Version};
+pub use headers::{Headers, InvalidField, Known, Span};
+pub use io::Io;
+pub use protocol::{Protocol, ProtocolKind, ProtocolSpec, Sniff};
+pub use reply::LocalReply;
+pub use serve::{EndReason, Handler, Observer, Reply, StreamCx, StreamEnd};
+pub use units::{ByteSize, Millis};

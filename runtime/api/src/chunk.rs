@@ -1,0 +1,291 @@
+//! Owned, cheaply shared bytes: what moves between sockets, codecs and filters.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+/// Memory that chunks may point into: an engine's receive buffer, a vector, anything that stays put.
+pub trait Storage {
+    /// The whole memory. Must return the same bytes at the same address for as long as the value lives, save that
+    /// bytes no chunk covers yet may change.
+    fn bytes(&self) -> &[u8];
+
+    /// True when the memory belongs to a pool that wants it back soon, so that a chunk which is kept for long is
+    /// better copied out ([`Chunk::detach`]).
+    fn pooled(&self) -> bool {
+        false
+    }
+}
+
+impl Storage for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// An immutable piece of bytes that shares its memory; cloning and slicing copy nothing.
+///
+/// It is not `Send`: its counts are plain integers, which is what makes handing a received buffer to another
+/// socket free.
+#[derive(Clone)]
+pub struct Chunk(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Static(&'static [u8]),
+    Shared { storage: Rc<dyn Storage>, start: u32, len: u32 },
+    Bytes(Bytes),
+}
+
+impl Chunk {
+    /// The empty chunk.
+    pub const EMPTY: Self = Self(Repr::Static(&[]));
+
+    /// A chunk over constant bytes.
+    pub const fn from_static(bytes: &'static [u8]) -> Self {
+        Self(Repr::Static(bytes))
+    }
+
+    /// The part `start..start + len` of a shared memory; clipped to what the memory holds.
+    pub fn shared(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
+        let whole = storage.bytes().len().min(u32::MAX as usize);
+        let start = start.min(whole);
+        let len = len.min(whole - start);
+        // Both fit: they are at most `whole`.
+        Self(Repr::Shared { storage, start: start as u32, len: len as u32 })
+    }
+
+    /// A copy of `bytes` in memory of its own.
+    pub fn copy_from(bytes: &[u8]) -> Self {
+        Self::from(bytes.to_vec())
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Repr::Static(bytes) => bytes.len(),
+            Repr::Shared { len, .. } => *len as usize,
+            Repr::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// True when there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Static(bytes) => bytes,
+            Repr::Shared { storage, start, len } => {
+                let (start, len) = (*start as usize, *len as usize);
+                storage.bytes().get(start..start + len).unwrap_or_default()
+            }
+            Repr::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Drops the first `count` bytes (all of them when there are fewer).
+    pub fn advance(&mut self, count: usize) {
+        let count = count.min(self.len());
+        match &mut self.0 {
+            Repr::Static(bytes) => *bytes = bytes.get(count..).unwrap_or_default(),
+            Repr::Shared { start, len, .. } => {
+                *start += count as u32;
+                *len -= count as u32;
+            }
+            Repr::Bytes(bytes) => bytes::Buf::advance(bytes, count),
+        }
+    }
+
+    /// Keeps the first `len` bytes.
+    pub fn truncate(&mut self, keep: usize) {
+        let keep = keep.min(self.len());
+        match &mut self.0 {
+            Repr::Static(bytes) => *bytes = bytes.get(..keep).unwrap_or_default(),
+            Repr::Shared { len, .. } => *len = keep as u32,
+            Repr::Bytes(bytes) => bytes.truncate(keep),
+        }
+    }
+
+    /// Takes the first `count` bytes off (all of them when there are fewer) and returns them.
+    pub fn split_to(&mut self, count: usize) -> Self {
+        let mut head = self.clone();
+        head.truncate(count);
+        self.advance(count);
+        head
+    }
+
+    /// The same bytes in memory that may be kept for long: a chunk of pooled memory is copied out, others stay.
+    pub fn detach(self) -> Self {
+        match &self.0 {
+            Repr::Shared { storage, .. } if storage.pooled() => Self::copy_from(&self),
+            _ => self,
+        }
+    }
+
+    /// True when the bytes lie in pooled memory (see [`Storage::pooled`]).
+    pub fn is_pooled(&self) -> bool {
+        matches!(&self.0, Repr::Shared { storage, .. } if storage.pooled())
+    }
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl From<Vec<u8>> for Chunk {
+    fn from(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Self::shared(Rc::new(bytes), 0, len)
+    }
+}
+
+impl From<&'static str> for Chunk {
+    fn from(text: &'static str) -> Self {
+        Self::from_static(text.as_bytes())
+    }
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        Self(Repr::Bytes(bytes))
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} bytes)", self.len())
+    }
+}
+
+/// Chunks in order, with their total length: what a sender hands to [`Io::poll_send`](crate::Io::poll_send).
+#[derive(Debug, Default)]
+pub struct ChunkQueue {
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+}
+
+impl ChunkQueue {
+    /// An empty queue; holds no memory until the first push.
+    pub const fn new() -> Self {
+        Self { chunks: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Appends a chunk; an empty one is dropped.
+    pub fn push(&mut self, chunk: Chunk) {
+        if !chunk.is_empty() {
+            self.bytes += chunk.len();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Takes the first chunk.
+    pub fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Puts a chunk back in front.
+    pub fn push_front(&mut self, chunk: Chunk) {
+        if !chunk.is_empty() {
+            self.bytes += chunk.len();
+            self.chunks.push_front(chunk);
+        }
+    }
+
+    /// Drops the first `count` bytes.
+    pub fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let Some(first) = self.chunks.front_mut() else { return };
+            let step = count.min(first.len());
+            first.advance(step);
+            self.bytes -= step;
+            count -= step;
+            if first.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+    }
+
+    /// The chunks, first to last.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Chunk> {
+        self.chunks.iter()
+    }
+
+    /// How many chunks wait.
+    pub fn count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Drops everything and the queue's own memory.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slicing_never_leaves_the_memory() {
+        for mut chunk in
+            [Chunk::from(b"hello".to_vec()), Chunk::from("hello"), Chunk::from(Bytes::from_static(b"hello"))]
+        {
+            assert_eq!(chunk.split_to(2).as_slice(), b"he");
+            assert_eq!(chunk.as_slice(), b"llo");
+            chunk.truncate(9);
+            chunk.advance(1);
+            assert_eq!(chunk.as_slice(), b"lo");
+            chunk.advance(9);
+            assert!(chunk.is_empty());
+        }
+        assert_eq!(Chunk::shared(Rc::new(b"abc".to_vec()), 2, 9).as_slice(), b"c");
+        assert_eq!(Chunk::shared(Rc::new(b"abc".to_vec()), 9, 9).as_slice(), b"");
+    }
+
+    #[test]
+    fn a_queue_counts_its_bytes() {
+        let mut queue = ChunkQueue::new();
+        queue.push(Chunk::from("abc"));
+        queue.push(Chunk::EMPTY);
+        queue.push(Chunk::from("defg"));
+        assert_eq!((queue.count(), queue.bytes()), (2, 7));
+        queue.advance(4);
+        assert_eq!((queue.count(), queue.bytes()), (1, 3));
+        assert_eq!(queue.pop().as_deref(), Some(&b"efg"[..]));
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,103 @@
+//! What is known of a connection.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use crate::Env;
+
+/// Where a socket is: an IP address with port, or a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A unix stream socket; empty for an unnamed peer.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The IP address with port, if it is one.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The fixed facts of a connection.
+#[derive(Clone, Debug)]
+pub struct ConnInfo {
+    /// Unique in the process while it runs.
+    pub id: u64,
+    /// Our end.
+    pub local: Address,
+    /// Their end.
+    pub peer: Address,
+}
+
+/// A connection's context: its facts, its worker's services, and the proxy's wish that it come to an end.
+pub struct ConnCx {
+    /// The facts.
+    pub info: ConnInfo,
+    /// The worker's services.
+    pub env: Rc<dyn Env>,
+    draining: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl ConnCx {
+    /// The context of a new connection.
+    pub fn new(info: ConnInfo, env: Rc<dyn Env>) -> Self {
+        Self { info, env, draining: Cell::new(false), waker: RefCell::new(None) }
+    }
+
+    /// True once the connection should end in order: finish what is under way, take nothing new.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Asks for that end and wakes whoever waits.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Has [`drain`](Self::drain) wake the task behind `cx`. Call it before waiting for something new.
+    pub fn watch(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match &*waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+    }
+}
+
+impl fmt::Debug for ConnCx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnCx")
+            .field("info", &self.info)
+            .field("draining", &self.draining.get())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,293 @@
+//! Header fields as offsets into the bytes they arrived in.
+
+mod known;
+
+use std::fmt;
+use std::ops::Range;
+
+pub use known::Known;
+
+use crate::Chunk;
+
+/// A place in a head's text: in the received block, or in the side text that edits append to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+    side: bool,
+}
+
+impl Span {
+    /// A range of the received block. Blocks are bounded by the header limits, far below 4 GiB.
+    pub fn block(range: Range<usize>) -> Self {
+        Self { start: range.start as u32, len: range.len() as u32, side: false }
+    }
+
+    /// Length in bytes.
+    pub fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// True when it covers nothing.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// The part from `from` on, clipped to the span.
+    pub fn skip(self, from: usize) -> Self {
+        let from = (from as u32).min(self.len);
+        Self { start: self.start + from, len: self.len - from, ..self }
+    }
+
+    /// The first `keep` bytes, clipped to the span.
+    pub fn take(self, keep: usize) -> Self {
+        Self { len: (keep as u32).min(self.len), ..self }
+    }
+}
+
+/// A field name or value that no HTTP message may carry (RFC 9110, sections 5.1 and 5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidField;
+
+impl fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a valid header field name or value (RFC 9110, section 5)")
+    }
+}
+
+impl std::error::Error for InvalidField {}
+
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: Span,
+    value: Span,
+    known: Option<Known>,
+}
+
+/// The header fields of one message, in order, repeated names kept apart.
+///
+/// A received head stays one block of bytes; fields are offsets into it, so that reading a head builds no map and
+/// writing it copies each byte once. Edits append to a side text. Names keep their case and compare without it.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    block: Chunk,
+    side: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+impl Headers {
+    /// No fields, no memory.
+    pub const fn new() -> Self {
+        Self { block: Chunk::EMPTY, side: Vec::new(), fields: Vec::new() }
+    }
+
+    /// No fields yet, over a received block; room for `fields` of them.
+    pub fn over(block: Chunk, fields: usize) -> Self {
+        Self { block, side: Vec::new(), fields: Vec::with_capacity(fields) }
+    }
+
+    /// Adds a field that a codec found, already validated, at these ranges of the block.
+    pub fn push_received(&mut self, name: Range<usize>, value: Range<usize>) {
+        let name = Span::block(name);
+        let known = Known::lookup(self.text(name));
+        self.fields.push(Field { name, value: Span::block(value), known });
+    }
+
+    /// The bytes at a span of this head.
+    pub fn text(&self, span: Span) -> &[u8] {
+        let from = if span.side { self.side.as_slice() } else { self.block.as_slice() };
+        from.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
+    }
+
+    /// Appends text that is not a field (a rewritten path, say) and returns where it lies.
+    pub fn add_text(&mut self, text: &[u8]) -> Span {
+        let start = self.side.len() as u32;
+        self.side.extend_from_slice(text);
+        Span { start, len: text.len() as u32, side: true }
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// True when there are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields().map(|(_, name, value)| (name, value))
+    }
+
+    /// All fields in order, with what is known of their names.
+    pub fn fields(&self) -> impl Iterator<Item = (Option<Known>, &[u8], &[u8])> {
+        let (block, side) = (self.block.as_slice(), self.side.as_slice());
+        self.fields.iter().map(move |field| {
+            let at = |span: Span| {
+                let from = if span.side { side } else { block };
+                from.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
+            };
+            (field.known, at(field.name), at(field.value))
+        })
+    }
+
+    /// The first value of the field, if it is there.
+    pub fn known(&self, name: Known) -> Option<&[u8]> {
+        self.fields.iter().find(|field| field.known == Some(name)).map(|field| self.text(field.value))
+    }
+
+    /// Where the first value of the field lies, if it is there.
+    pub fn known_span(&self, name: Known) -> Option<Span> {
+        self.fields.iter().find(|field| field.known == Some(name)).map(|field| field.value)
+    }
+
+    /// Every value of the field.
+    pub fn all_known(&self, name: Known) -> impl Iterator<Item = &[u8]> {
+        self.fields.iter().filter(move |field| field.known == Some(name)).map(|field| self.text(field.value))
+    }
+
+    /// True when the field is there.
+    pub fn has(&self, name: Known) -> bool {
+        self.fields.iter().any(|field| field.known == Some(name))
+    }
+
+    /// The first value of the field of this name, in any case.
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// Every value of the field of this name, in any case.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// Appends a field.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when the name is no token or the value holds CR, LF, NUL or other control characters.
+    pub fn append(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        if !is_token(name.as_bytes()) {
+            return Err(InvalidField);
+        }
+        check_value(value)?;
+        self.push(Known::lookup(name.as_bytes()), name.as_bytes(), value);
+        Ok(())
+    }
+
+    /// Appends a field of a known name, written in its usual case.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when the value holds CR, LF, NUL or other control characters.
+    pub fn append_known(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
+        check_value(value)?;
+        self.push(Some(name), name.as_str().as_bytes(), value);
+        Ok(())
+    }
+
+    /// Replaces every field of this known name by one.
+    ///
+    /// # Errors
+    /// As [`append_known`](Self::append_known); nothing is removed then.
+    pub fn set_known(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
+        check_value(value)?;
+        self.remove_known(name);
+        self.push(Some(name), name.as_str().as_bytes(), value);
+        Ok(())
+    }
+
+    /// Replaces every field of this name by one.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); nothing is removed then.
+    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        check_value(value)?;
+        if !is_token(name.as_bytes()) {
+            return Err(InvalidField);
+        }
+        self.remove(name);
+        self.append(name, value)
+    }
+
+    /// Removes every field of this known name.
+    pub fn remove_known(&mut self, name: Known) {
+        self.fields.retain(|field| field.known != Some(name));
+    }
+
+    /// Removes every field of this name, in any case.
+    pub fn remove(&mut self, name: &str) {
+        self.retain(|_, field, _| !field.eq_ignore_ascii_case(name.as_bytes()));
+    }
+
+    /// Keeps the fields for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Option<Known>, &[u8], &[u8]) -> bool) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.retain(|field| keep(field.known, self.text(field.name), self.text(field.value)));
+        self.fields = fields;
+    }
+
+    /// Bytes that the names and values take, with 4 for each field's `": "` and CRLF: an upper bound of what
+    /// writing them in HTTP/1.1 needs.
+    pub fn wire_len(&self) -> usize {
+        self.fields.iter().map(|field| field.name.len() + field.value.len() + 4).sum()
+    }
+
+    /// The same head in memory that may be kept for long (see [`Chunk::detach`]).
+    pub fn detach(&mut self) {
+        self.block = std::mem::take(&mut self.block).detach();
+    }
+
+    fn push(&mut self, known: Option<Known>, name: &[u8], value: &[u8]) {
+        let name = self.add_text(name);
+        let value = self.add_text(value);
+        self.fields.push(Field { name, value, known });
+    }
+}
+
+/// RFC 9110, section 5.6.2: `token`.
+fn is_token(name: &[u8]) -> bool {
+    let tchar = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !name.is_empty() && name.iter().all(tchar)
+}
+
+/// RFC 9110, section 5.5: no CTL but HTAB, no blanks around.
+fn check_value(value: &[u8]) -> Result<(), InvalidField> {
+    let padded = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    let control = |b: &u8| (*b < 0x20 && *b != b'\t') || *b == 0x7f;
+    if padded(value.first()) || padded(value.last()) || value.iter().any(control) { Err(InvalidField) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_keep_order_and_repeated_names() {
+        let mut headers = Headers::over(Chunk::from("Host: a\r\nX-One: 1\r\nx-one: 2\r\n"), 4);
+        headers.push_received(0..4, 6..7);
+        headers.push_received(9..14, 16..17);
+        headers.push_received(19..24, 26..27);
+        assert_eq!(headers.known(Known::Host), Some(&b"a"[..]));
+        assert_eq!(headers.all("X-ONE").collect::<Vec<_>>(), [b"1", b"2"]);
+        headers.append("via", b"1.1 ringway").unwrap();
+        assert_eq!(headers.known(Known::Via), Some(&b"1.1 ringway"[..]));
+        headers.set("x-one", b"3").unwrap();
+        assert_eq!(headers.all("x-one").collect::<Vec<_>>(), [b"3"]);
+        headers.remove("HOST");
+        assert!(!headers.has(Known::Host));
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn nothing_that_would_split_a_message_gets_in() {
+        let mut headers = Headers::new();
+        for (name, value) in
+            [("a b", "x"), ("", "x"), ("a", "x\r\ny: z"), ("a", "\0"), ("a:", "x"), ("a", " x"), ("a", "x\n")]
+        {
+            assert_eq!(headers.append(name, value.as_bytes()), Err(InvalidField), "{name:?} {value:?}");
+            assert_eq!(headers.set(name, value.as_bytes()), Err(InvalidField), "{name:?} {value:?}");
+        }
+        assert!(headers.is_empty());
+    }
+}

@@ -1,0 +1,51 @@
+//! Replies that the proxy makes itself.
+
+use http::StatusCode;
+
+use crate::{Body, Chunk, Known, Response, ResponseFlag, ResponseFlags, ResponseHead};
+
+/// A reply made from nothing: it never repeats what the request said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, plain text.
+    pub body: &'static str,
+    /// One word for the log's response code details, such as `route_not_found`.
+    pub details: &'static str,
+    /// The flags it is logged with.
+    pub flags: ResponseFlags,
+}
+
+impl LocalReply {
+    /// A reply with no flag.
+    pub const fn new(status: StatusCode, body: &'static str, details: &'static str) -> Self {
+        Self { status, body, details, flags: ResponseFlags::NONE }
+    }
+
+    /// The same reply with a flag.
+    #[must_use]
+    pub const fn flag(mut self, flag: ResponseFlag) -> Self {
+        self.flags.insert(flag);
+        self
+    }
+
+    /// As a response. Protocols that speak another language than status codes translate it.
+    pub fn response(&self) -> Response {
+        let mut head = ResponseHead::new(self.status);
+        let body = if self.body.is_empty() {
+            Body::Empty
+        } else {
+            head = head.with_content_type("text/plain; charset=utf-8");
+            Body::Full(Chunk::from(self.body))
+        };
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE) && self.flags.contains(ResponseFlag::UpstreamOverflow)
+        {
+            // Tells callers, and proxies in front, that a limit refused it and a retry makes things worse.
+            let known = head.headers.append("x-envoy-overloaded", b"true");
+            debug_assert!(known.is_ok());
+        }
+        debug_assert!(!head.headers.has(Known::Date), "the codec dates responses");
+        Response { head, body }
+    }
+}

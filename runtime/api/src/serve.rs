@@ -1,0 +1,91 @@
+//! What a protocol's server side hands requests to.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::{BodyError, ConnCx, LocalReply, Request, Response, ResponseHead};
+
+/// Answers requests. The proxy implements it; protocols call it.
+pub trait Handler: Clone + 'static {
+    /// Watches one response on its way out.
+    type Observer: Observer;
+
+    /// Answers one request. Never fails: what goes wrong becomes a local reply. Dropping the future cancels the
+    /// request, which the handler logs as a downstream disconnect.
+    async fn handle(&self, request: Request, cx: &StreamCx) -> Reply<Self::Observer>;
+
+    /// Answers what could not be made a request: a malformed or oversized head. The protocol decides whether the
+    /// connection goes on.
+    fn refuse(&self, why: LocalReply, cx: &StreamCx) -> Reply<Self::Observer>;
+}
+
+/// A response and whoever wants to know how its delivery ended.
+pub struct Reply<O> {
+    /// The response.
+    pub response: Response,
+    /// Told once, when the response has been handed to the transport or has failed; told of a cancellation by drop.
+    pub observer: O,
+    /// Close the connection after this response.
+    pub close: bool,
+}
+
+/// Sees the end of a stream. Dropping it unfinished means that the downstream went away.
+pub trait Observer {
+    /// The stream ended.
+    fn finish(self, end: &StreamEnd);
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// Why.
+    pub reason: EndReason,
+    /// Content bytes sent to the downstream, without framing.
+    pub body_sent: u64,
+    /// Content bytes received from the downstream, without framing.
+    pub body_received: u64,
+}
+
+/// Why a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The response is complete.
+    Complete,
+    /// The downstream closed, reset or stalled.
+    Downstream(&'static str),
+    /// The response's body failed after its head had gone out.
+    Body(BodyError),
+}
+
+/// What a handler may know and do while it answers one request.
+pub struct StreamCx {
+    /// The connection.
+    pub conn: Rc<ConnCx>,
+    interim: RefCell<Vec<ResponseHead>>,
+}
+
+impl StreamCx {
+    /// The context of the connection's streams.
+    pub fn new(conn: Rc<ConnCx>) -> Self {
+        Self { conn, interim: RefCell::new(Vec::new()) }
+    }
+
+    /// Sends an interim response (103, say) ahead of the final one; the protocol drops it where the peer could not
+    /// understand it. At most 16 wait; further ones are dropped.
+    pub fn send_interim(&self, head: ResponseHead) {
+        let mut waiting = self.interim.borrow_mut();
+        if waiting.len() < 16 {
+            waiting.push(head);
+        }
+    }
+
+    /// Takes the interim responses that wait; for the protocol, after each poll of the handler.
+    pub fn take_interim(&self) -> Vec<ResponseHead> {
+        self.interim.take()
+    }
+
+    /// True when interim responses wait.
+    pub fn has_interim(&self) -> bool {
+        !self.interim.borrow().is_empty()
+    }
+}
