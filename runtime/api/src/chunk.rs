@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 /// Memory that chunks may point into: an engine's receive buffer, a vector, anything that stays put.
 pub trait Storage {
-    /// The whole memory. Must return the same bytes at the same address for as long as the value lives, save that
-    /// bytes no chunk covers yet may change.
-    fn bytes(&self) -> &[u8];
+    /// The part `start..start + len`, clipped to what is there. Must return the same bytes at the same address for
+    /// as long as the value lives.
+    fn slice(&self, start: usize, len: usize) -> &[u8];
 
     /// True when the memory belongs to a pool that wants it back soon, so that a chunk which is kept for long is
     /// better copied out ([`Chunk::detach`]).
@@ -21,8 +21,9 @@ pub trait Storage {
 }
 
 impl Storage for Vec<u8> {
-    fn bytes(&self) -> &[u8] {
-        self
+    fn slice(&self, start: usize, len: usize) -> &[u8] {
+        let end = start.saturating_add(len).min(self.len());
+        self.get(start..end).unwrap_or_default()
     }
 }
 
@@ -51,11 +52,12 @@ impl Chunk {
 
     /// The part `start..start + len` of a shared memory; clipped to what the memory holds.
     pub fn shared(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
-        let whole = storage.bytes().len().min(u32::MAX as usize);
-        let start = start.min(whole);
-        let len = len.min(whole - start);
-        // Both fit: they are at most `whole`.
-        Self(Repr::Shared { storage, start: start as u32, len: len as u32 })
+        let len = storage.slice(start, len).len();
+        match (u32::try_from(start), u32::try_from(len)) {
+            (Ok(start), Ok(len)) if start.checked_add(len).is_some() => Self(Repr::Shared { storage, start, len }),
+            // No memory this crate is given is larger; a copy is right for one that is.
+            _ => Self(Repr::Bytes(Bytes::copy_from_slice(storage.slice(start, len)))),
+        }
     }
 
     /// A copy of `bytes` in memory of its own.
@@ -81,10 +83,7 @@ impl Chunk {
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Static(bytes) => bytes,
-            Repr::Shared { storage, start, len } => {
-                let (start, len) = (*start as usize, *len as usize);
-                storage.bytes().get(start..start + len).unwrap_or_default()
-            }
+            Repr::Shared { storage, start, len } => storage.slice(*start as usize, *len as usize),
             Repr::Bytes(bytes) => bytes,
         }
     }
