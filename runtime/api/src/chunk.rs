@@ -179,63 +179,75 @@ impl fmt::Debug for Chunk {
 }
 
 /// Chunks in order, with their total length: what a sender hands to [`Io::poll_send`](crate::Io::poll_send).
+///
+/// The first chunk lies in the queue itself, so that the usual queue of one allocates nothing.
 #[derive(Debug, Default)]
 pub struct ChunkQueue {
-    chunks: VecDeque<Chunk>,
+    first: Option<Chunk>,
+    rest: VecDeque<Chunk>,
     bytes: usize,
 }
 
 impl ChunkQueue {
-    /// An empty queue; holds no memory until the first push.
+    /// An empty queue; holds no memory of its own until a second chunk is pushed.
     pub const fn new() -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0 }
+        Self { first: None, rest: VecDeque::new(), bytes: 0 }
     }
 
     /// Appends a chunk; an empty one is dropped.
     pub fn push(&mut self, chunk: Chunk) {
-        if !chunk.is_empty() {
-            self.bytes += chunk.len();
-            self.chunks.push_back(chunk);
+        if chunk.is_empty() {
+            return;
+        }
+        self.bytes += chunk.len();
+        if self.first.is_none() {
+            self.first = Some(chunk);
+        } else {
+            self.rest.push_back(chunk);
         }
     }
 
     /// Takes the first chunk.
     pub fn pop(&mut self) -> Option<Chunk> {
-        let chunk = self.chunks.pop_front()?;
+        let chunk = self.first.take()?;
+        self.first = self.rest.pop_front();
         self.bytes -= chunk.len();
         Some(chunk)
     }
 
     /// Puts a chunk back in front.
     pub fn push_front(&mut self, chunk: Chunk) {
-        if !chunk.is_empty() {
-            self.bytes += chunk.len();
-            self.chunks.push_front(chunk);
+        if chunk.is_empty() {
+            return;
+        }
+        self.bytes += chunk.len();
+        if let Some(second) = self.first.replace(chunk) {
+            self.rest.push_front(second);
         }
     }
 
     /// Drops the first `count` bytes.
     pub fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let Some(first) = self.chunks.front_mut() else { return };
+            let Some(first) = &mut self.first else { return };
             let step = count.min(first.len());
             first.advance(step);
             self.bytes -= step;
             count -= step;
             if first.is_empty() {
-                self.chunks.pop_front();
+                self.first = self.rest.pop_front();
             }
         }
     }
 
     /// The chunks, first to last.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Chunk> {
-        self.chunks.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Chunk> {
+        self.first.iter().chain(&self.rest)
     }
 
     /// How many chunks wait.
     pub fn count(&self) -> usize {
-        self.chunks.len()
+        usize::from(self.first.is_some()) + self.rest.len()
     }
 
     /// How many bytes wait.
@@ -245,12 +257,19 @@ impl ChunkQueue {
 
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.first.is_none()
     }
 
     /// Drops everything and the queue's own memory.
     pub fn clear(&mut self) {
         *self = Self::new();
+    }
+
+    /// Gives back memory that an empty queue still holds; for a connection that goes idle.
+    pub fn shrink(&mut self) {
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
     }
 }
 

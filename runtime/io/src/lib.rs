@@ -1,1 +1,2 @@
 //! Ringway's engine: io_uring driver, buffers, timers, sockets.
+pub mod ring;
