@@ -1,0 +1,202 @@
+use proptest::prelude::*;
+use ringway_api::{BalancerSpec, HostState, LoadBalancer, PickCx};
+
+use super::*;
+
+const ALL: [BalancerSpec; 3] =
+    [BalancerSpec::of::<RoundRobin>(), BalancerSpec::of::<LeastRequest>(), BalancerSpec::of::<Random>()];
+
+fn hosts(weights: &[u32]) -> Vec<HostState> {
+    weights.iter().map(|weight| HostState::new(*weight)).collect()
+}
+
+/// Random bits that a worker would draw: a different number each time.
+fn cx(step: usize) -> PickCx {
+    PickCx { random: (step as u64).wrapping_mul(0xd134_2543_de82_ef95) }
+}
+
+fn seed(worker: u64) -> u64 {
+    Draw(worker).below(u64::MAX)
+}
+
+fn counts(balancer: &impl LoadBalancer, hosts: &[HostState], picks: usize) -> Vec<usize> {
+    let mut counts = vec![0; hosts.len()];
+    for step in 0..picks {
+        counts[LoadBalancer::pick(balancer, hosts, cx(step)).unwrap()] += 1;
+    }
+    counts
+}
+
+#[test]
+fn round_robin_is_exact_over_every_cycle() {
+    for seed in [0, 1, 12_345_678_901, u64::MAX] {
+        let equal = hosts(&[1; 4]);
+        assert_eq!(counts(&RoundRobin::build(&equal, seed), &equal, 400), [100; 4]);
+        let weighted = hosts(&[5, 1, 1]);
+        let balancer = RoundRobin::build(&weighted, seed);
+        for _ in 0..100 {
+            assert_eq!(counts(&balancer, &weighted, 7), [5, 1, 1]);
+        }
+    }
+}
+
+#[test]
+fn weighted_turns_are_spread_and_do_not_come_in_bursts() {
+    let hosts = hosts(&[4, 2, 1]);
+    let balancer = RoundRobin::build(&hosts, 0);
+    let picks: Vec<_> = (0..700).map(|step| LoadBalancer::pick(&balancer, &hosts, cx(step)).unwrap()).collect();
+    // Host 0 has 4 of 7 turns: no two others stand between, and never three of its own in a row.
+    assert!(picks.windows(3).all(|run| run.contains(&0) && run != [0, 0, 0]), "{picks:?}");
+}
+
+#[test]
+fn weights_without_a_small_common_multiple_stay_true() {
+    let weights = [4_294_967_291, 4_294_967_279, 2_147_483_647];
+    let hosts = hosts(&weights);
+    let counts = counts(&RoundRobin::build(&hosts, 99), &hosts, 500_000);
+    for (count, expected) in counts.iter().zip([200_000, 200_000, 100_000]) {
+        assert!(count.abs_diff(expected) <= 2, "{counts:?}");
+    }
+}
+
+#[test]
+fn workers_start_at_different_hosts() {
+    for weights in [&[1, 1, 1, 1, 1][..], &[3, 2, 1, 1, 2]] {
+        let hosts = hosts(weights);
+        let mut first: Vec<_> = (0..40)
+            .filter_map(|worker| LoadBalancer::pick(&RoundRobin::build(&hosts, seed(worker)), &hosts, cx(0)))
+            .collect();
+        first.sort_unstable();
+        first.dedup();
+        assert!(first.len() >= 3, "{first:?}");
+    }
+}
+
+#[test]
+fn the_neighbour_of_an_unusable_host_gets_no_double_share() {
+    let equal = hosts(&[1; 4]);
+    equal[1].usable.set(false);
+    assert_eq!(counts(&RoundRobin::build(&equal, 0), &equal, 300), [100, 0, 100, 100]);
+    let weighted = hosts(&[3, 3, 2, 1]);
+    weighted[1].usable.set(false);
+    let balancer = RoundRobin::build(&weighted, 0);
+    assert_eq!(counts(&balancer, &weighted, 600), [300, 0, 200, 100]);
+}
+
+#[test]
+fn a_host_that_comes_back_catches_up_on_nothing() {
+    let hosts = hosts(&[2, 1, 1]);
+    let balancer = RoundRobin::build(&hosts, 0);
+    hosts[0].usable.set(false);
+    counts(&balancer, &hosts, 1000);
+    hosts[0].usable.set(true);
+    let back = counts(&balancer, &hosts, 8);
+    assert!((3..=5).contains(&back[0]), "{back:?}");
+    let settled = counts(&balancer, &hosts, 400);
+    assert!(settled[0].abs_diff(200) <= 1, "{settled:?}");
+}
+
+#[test]
+fn least_request_prefers_what_has_less_under_way() {
+    let hosts = hosts(&[1; 8]);
+    hosts[3].active.set(1000);
+    let balancer = LeastRequest::build(&hosts, 0);
+    assert_eq!(counts(&balancer, &hosts, 1000)[3], 0, "always beaten by the second choice");
+    hosts[3].active.set(0);
+    hosts.iter().enumerate().filter(|(at, _)| *at != 3).for_each(|(_, host)| host.active.set(5));
+    let drawn = counts(&balancer, &hosts, 8000)[3];
+    // In the pair with probability 1 - (7/8 * 6/7) = 1/4.
+    assert!((1800..2200).contains(&drawn), "{drawn}");
+}
+
+#[test]
+fn least_request_of_two_hosts_always_takes_the_less_busy_one() {
+    let hosts = hosts(&[1, 1]);
+    let balancer = LeastRequest::build(&hosts, 0);
+    hosts[0].active.set(1);
+    assert_eq!(counts(&balancer, &hosts, 100), [0, 100]);
+    hosts[0].active.set(0);
+    let even = counts(&balancer, &hosts, 10_000);
+    assert!(even[0].abs_diff(5000) < 300, "{even:?}");
+}
+
+#[test]
+fn least_request_divides_weights_by_what_is_under_way() {
+    let hosts = hosts(&[2, 1]);
+    let balancer = LeastRequest::build(&hosts, 0);
+    let free = counts(&balancer, &hosts, 3000);
+    assert!(free[0].abs_diff(2000) <= 2, "{free:?}");
+    hosts[0].active.set(3);
+    // 2 / 4 against 1 / 1.
+    let busy = counts(&balancer, &hosts, 3000);
+    assert!(busy[0].abs_diff(1000) <= 3, "{busy:?}");
+}
+
+#[test]
+fn random_follows_the_weights() {
+    let equal = hosts(&[1; 4]);
+    assert!(counts(&Random::build(&equal, 0), &equal, 40_000).iter().all(|count| count.abs_diff(10_000) < 500));
+    let weighted = hosts(&[1, 2, 7]);
+    let drawn = counts(&Random::build(&weighted, 0), &weighted, 100_000);
+    for (count, expected) in drawn.iter().zip([10_000usize, 20_000, 70_000]) {
+        assert!(count.abs_diff(expected) < 1000, "{drawn:?}");
+    }
+}
+
+#[test]
+fn random_among_few_usable_hosts_still_follows_the_weights() {
+    let hosts = hosts(&[100, 1, 2, 100]);
+    hosts[0].usable.set(false);
+    hosts[3].usable.set(false);
+    let drawn = counts(&Random::build(&hosts, 0), &hosts, 30_000);
+    assert!(drawn[1].abs_diff(10_000) < 700 && drawn[1] + drawn[2] == 30_000, "{drawn:?}");
+}
+
+#[test]
+fn names_are_those_of_the_configuration() {
+    assert_eq!(ALL.map(|spec| spec.name), ["round_robin", "least_request", "random"]);
+}
+
+proptest! {
+    /// Whatever the weights and however hosts come, go and fill up: a pick is usable, and there is one as long as
+    /// any host is.
+    #[test]
+    fn picks_are_usable_and_there_is_one_if_any_host_is(
+        weights in prop::collection::vec(prop_oneof![Just(1u32), 1u32..9, any::<u32>()], 0..12),
+        seed in any::<u64>(),
+        steps in prop::collection::vec((any::<u64>(), any::<prop::sample::Index>(), any::<bool>(), 0u32..50), 1..200),
+    ) {
+        let hosts = hosts(&weights);
+        let balancers = ALL.map(|spec| (spec.build)(&hosts, seed));
+        for (random, at, usable, active) in steps {
+            if !hosts.is_empty() {
+                let host = &hosts[at.index(hosts.len())];
+                host.usable.set(usable);
+                host.active.set(active);
+            }
+            for balancer in &balancers {
+                match balancer.pick(&hosts, PickCx { random }) {
+                    Some(index) => prop_assert!(hosts[index].usable.get()),
+                    None => prop_assert!(hosts.iter().all(|host| !host.usable.get())),
+                }
+            }
+        }
+    }
+
+    /// Over a whole number of cycles every usable host has exactly its share of the turns.
+    #[test]
+    fn round_robin_shares_are_exact(
+        weights in prop::collection::vec(1u32..20, 1..8),
+        seed in any::<u64>(),
+    ) {
+        let hosts = hosts(&weights);
+        let cycle: u32 = weights.iter().sum();
+        let cycle = if weights.iter().all(|weight| *weight == weights[0]) { weights.len() } else { cycle as usize };
+        let balancer = RoundRobin::build(&hosts, seed);
+        let counts = counts(&balancer, &hosts, cycle * 3);
+        for (count, weight) in counts.iter().zip(&weights) {
+            let share = if cycle == weights.len() { 1 } else { *weight as usize };
+            prop_assert_eq!(*count, share * 3);
+        }
+    }
+}

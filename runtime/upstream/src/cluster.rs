@@ -1,0 +1,265 @@
+//! A cluster as one worker sees it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+
+use ringway_api::{Address, ConnectError, DynBalancer, Env, HostState, PickCx};
+
+use crate::dial::Dialer;
+use crate::host::{Active, Seat, Settings, count};
+use crate::{
+    AcquireError, Breaker, CloseCause, ClusterEvents, ClusterParams, Host, HostParams, HostReport, Lease, Limit,
+    Permit, Reuse, Services, SharedLimit,
+};
+
+/// The hosts of a cluster with their connections, on one worker. Immutable: a change makes a new one of the old one
+/// ([`rebuild`](Self::rebuild)); requests that began with the old one finish with it.
+pub struct Cluster<I> {
+    params: ClusterParams,
+    services: Services<I>,
+    settings: Rc<Settings>,
+    hosts: Rc<HostSet>,
+}
+
+/// Keeps a raw connection counted; drop it with the stream.
+#[must_use = "dropping it says that the connection is closed"]
+pub struct RawLease {
+    active: Active,
+    events: Rc<dyn ClusterEvents>,
+    _permit: Permit,
+}
+
+/// The hosts in the order of their states, and the balancer built for them.
+struct HostSet {
+    params: Vec<HostParams>,
+    hosts: Vec<Rc<Host>>,
+    states: Rc<[HostState]>,
+    balancer: Box<dyn DynBalancer>,
+}
+
+// === impl Cluster ===
+
+impl<I: 'static> Cluster<I> {
+    /// The cluster with these parameters, as the successor of `old`.
+    ///
+    /// A host that stays (same address) keeps its connections, what is under way, its usability and its counts; if
+    /// [`ClusterParams::transport`] has changed, its connections are closed as if it had left. A host that leaves
+    /// closes its idle connections now and the others when they come back. The shared limits of `old` go on when
+    /// they are the same objects.
+    pub fn rebuild(old: Option<&Rc<Self>>, params: ClusterParams, services: Services<I>) -> Rc<Self> {
+        let carried = old.map(|old| &*old.settings);
+        let settings = Rc::new(Settings {
+            env: Rc::clone(&services.env),
+            events: Rc::clone(&services.events),
+            dial: Rc::new(Dialer(services.clone())),
+            connections: part(&params.limits.connections, carried.map(|old| &old.connections)),
+            pending: part(&params.limits.pending, carried.map(|old| &old.pending)),
+            requests: part(&params.limits.requests, carried.map(|old| &old.requests)),
+            connect_timeout: params.connect_timeout,
+            idle_timeout: params.idle_timeout,
+            max_requests_per_connection: params.max_requests_per_connection,
+            expected_slots: params.expected_slots,
+        });
+        let wanted = merge(&params.hosts);
+        let hosts = match old {
+            Some(old) if old.hosts.params == wanted && old.params.balancer.name == params.balancer.name => {
+                Rc::clone(&old.hosts)
+            }
+            _ => Rc::new(HostSet::build(old.map(|old| &*old.hosts), wanted, &params, &settings)),
+        };
+        let renewed = old.is_some_and(|old| old.params.transport != params.transport);
+        for host in &hosts.hosts {
+            host.configure(Rc::clone(&settings));
+            if renewed {
+                host.renew();
+            }
+        }
+        let cluster = Rc::new(Self { params, services, settings, hosts });
+        cluster.tell_membership();
+        cluster
+    }
+
+    /// The same cluster with these hosts: what a change of endpoints makes of it.
+    pub fn with_hosts(self: &Rc<Self>, hosts: Vec<HostParams>) -> Rc<Self> {
+        Self::rebuild(Some(self), ClusterParams { hosts, ..self.params.clone() }, self.services.clone())
+    }
+
+    /// Picks a host for a request or connection.
+    ///
+    /// # Errors
+    /// [`AcquireError::NoHealthyHost`] when none may be picked.
+    pub fn pick(&self) -> Result<Rc<Host>, AcquireError> {
+        let cx = PickCx { random: self.settings.env.random() };
+        let index = self.hosts.balancer.pick(&self.hosts.states, cx);
+        match index.and_then(|index| self.hosts.hosts.get(index)) {
+            Some(host) => Ok(Rc::clone(host)),
+            None => {
+                self.settings.events.no_healthy_host();
+                Err(AcquireError::NoHealthyHost)
+            }
+        }
+    }
+
+    /// A connection to a host for one request: at once when one has room; otherwise the request waits in line, for
+    /// at most the connect timeout. Dropping the future gives the place up and wastes no connection.
+    ///
+    /// # Errors
+    /// All of [`AcquireError`] but `NoHealthyHost`.
+    pub async fn acquire(&self, host: &Rc<Host>, reuse: Reuse) -> Result<Lease, AcquireError> {
+        host.acquire(reuse).await
+    }
+
+    /// A connection of its own to a host, for bytes. Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// [`AcquireError::Overflow`] at the limit on connections, [`AcquireError::Connect`] when none comes about.
+    pub async fn connect_raw(&self, host: &Rc<Host>) -> Result<(I, RawLease), AcquireError> {
+        let settings = host.settings();
+        let Some(permit) = Permit::of(&settings.connections) else {
+            settings.events.connection_overflow();
+            return Err(AcquireError::Overflow(Breaker::Connections));
+        };
+        let active = Active::begin(host);
+        let began = settings.env.now();
+        match self.services.connect.connect(&host.addresses(), settings.connect_timeout).await {
+            Ok(io) => {
+                settings.events.connection_opened(settings.env.now().since(began));
+                count(&host.counts.connections);
+                count(&host.counts.raw_active);
+                Ok((io, RawLease { active, events: Rc::clone(&settings.events), _permit: permit }))
+            }
+            Err(cause) => {
+                count(&host.counts.connect_failures);
+                match cause {
+                    ConnectError::Timeout => settings.events.connect_timed_out(),
+                    ConnectError::Failed(_) => settings.events.connect_failed(),
+                }
+                Err(AcquireError::Connect { host: host.address().clone(), cause })
+            }
+        }
+    }
+
+    /// Lets a host be picked or not, as health decides; unknown addresses are ignored.
+    pub fn set_usable(&self, address: &Address, usable: bool) {
+        if let Some(host) = self.hosts.hosts.iter().find(|host| host.address() == address) {
+            host.set_usable(usable);
+            self.tell_membership();
+        }
+    }
+
+    /// Closes idle connections now and the others when they come back: the cluster is gone from the configuration.
+    /// Requests that still hold it can use it.
+    pub fn drain(&self) {
+        self.hosts.hosts.iter().for_each(|host| host.retire());
+    }
+
+    /// Returns this worker's unused shares of the process-wide limits, if they were not touched since the last call.
+    /// For the worker's tick.
+    pub fn settle(&self) {
+        self.settings.connections.settle();
+        self.settings.pending.settle();
+        self.settings.requests.settle();
+    }
+
+    /// The hosts, in the order they were configured.
+    pub fn hosts(&self) -> &[Rc<Host>] {
+        &self.hosts.hosts
+    }
+
+    /// The state of all hosts, for people.
+    pub fn report(&self) -> Vec<HostReport> {
+        self.hosts.hosts.iter().map(|host| host.report()).collect()
+    }
+
+    /// The parameters it was built with.
+    pub fn params(&self) -> &ClusterParams {
+        &self.params
+    }
+
+    /// Where its events go.
+    pub fn events(&self) -> &Rc<dyn ClusterEvents> {
+        &self.settings.events
+    }
+
+    /// The services of its worker.
+    pub fn env(&self) -> &Rc<dyn Env> {
+        &self.settings.env
+    }
+
+    fn tell_membership(&self) {
+        let usable = self.hosts.states.iter().filter(|state| state.usable.get()).count();
+        self.settings.events.membership(self.hosts.states.len(), usable);
+    }
+}
+
+// === impl HostSet ===
+
+impl HostSet {
+    fn build(old: Option<&Self>, params: Vec<HostParams>, cluster: &ClusterParams, settings: &Rc<Settings>) -> Self {
+        let mut known: HashMap<&Address, &Rc<Host>> =
+            old.iter().flat_map(|old| &old.hosts).map(|host| (host.address(), host)).collect();
+        let states: Rc<[HostState]> = params.iter().map(|host| HostState::new(host.weight)).collect();
+        let take_seat = |(index, host): (usize, &HostParams)| {
+            let addresses: Rc<[Address]> = std::iter::once(&host.address).chain(&host.alternates).cloned().collect();
+            let seat = Seat { states: Rc::clone(&states), index };
+            match known.remove(&host.address) {
+                Some(kept) => {
+                    kept.move_to(addresses, seat);
+                    Rc::clone(kept)
+                }
+                None => Host::new(addresses, host.address.clone(), seat, Rc::clone(settings)),
+            }
+        };
+        let hosts = params.iter().enumerate().map(take_seat).collect();
+        known.into_values().for_each(|gone| gone.retire());
+        let balancer = (cluster.balancer.build)(&states, settings.env.random());
+        Self { params, hosts, states, balancer }
+    }
+}
+
+/// One entry per address, in the order of first mention, weights added up.
+fn merge(hosts: &[HostParams]) -> Vec<HostParams> {
+    let mut merged: Vec<HostParams> = Vec::with_capacity(hosts.len());
+    let mut places = HashMap::with_capacity(hosts.len());
+    for host in hosts {
+        let weight = host.weight.max(1);
+        match places.entry(&host.address) {
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(HostParams { weight, ..host.clone() });
+            }
+            Entry::Occupied(place) => {
+                if let Some(first) = merged.get_mut(*place.get()) {
+                    first.weight = first.weight.saturating_add(weight);
+                }
+            }
+        }
+    }
+    merged
+}
+
+/// This worker's part of a limit: the one it has had, if the limit is the same.
+fn part(limit: &SharedLimit, carried: Option<&Rc<Limit>>) -> Rc<Limit> {
+    match carried {
+        Some(part) if limit.owns(part) => Rc::clone(part),
+        _ => limit.worker(),
+    }
+}
+
+// === impl RawLease ===
+
+impl RawLease {
+    /// The host.
+    pub fn host(&self) -> &Rc<Host> {
+        self.active.host()
+    }
+}
+
+impl Drop for RawLease {
+    fn drop(&mut self) {
+        let raw = &self.active.host().counts.raw_active;
+        raw.set(raw.get().saturating_sub(1));
+        self.events.connection_closed(CloseCause::Released);
+    }
+}

@@ -1,0 +1,54 @@
+//! From a host's addresses to a connection that carries requests.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ringway_api::{Address, ConnCx, ConnError, ConnectError, LocalBoxFuture, UpstreamConn};
+
+use crate::Services;
+
+/// [`Services::connect`] and [`Services::factory`] in one, with the stream's type erased: pools need not know it.
+pub(crate) trait Dial {
+    /// Connects to the first of `addresses` that answers and speaks the protocol; all within `timeout`.
+    fn dial(&self, addresses: Rc<[Address]>, timeout: Duration) -> LocalBoxFuture<'static, Result<Dialed, DialError>>;
+}
+
+pub(crate) struct Dialed {
+    pub(crate) conn: Rc<dyn UpstreamConn>,
+    pub(crate) cx: Rc<ConnCx>,
+}
+
+#[derive(Debug)]
+pub(crate) enum DialError {
+    Connect(ConnectError),
+    Handshake(ConnError),
+}
+
+pub(crate) struct Dialer<I>(pub(crate) Services<I>);
+
+impl<I: 'static> Dial for Dialer<I> {
+    fn dial(&self, addresses: Rc<[Address]>, timeout: Duration) -> LocalBoxFuture<'static, Result<Dialed, DialError>> {
+        let services = self.0.clone();
+        Box::pin(async move {
+            let mut timer = services.env.timer();
+            timer.set_after(timeout);
+            let io = services.connect.connect(&addresses, timeout).await.map_err(DialError::Connect)?;
+            let host = addresses.first().cloned().unwrap_or(Address::Unix(Default::default()));
+            let cx = Rc::new(ConnCx::new((services.describe)(&io, &host), Rc::clone(&services.env)));
+            let mut handshake = pin!((services.factory)(io, Rc::clone(&cx)));
+            let outcome = std::future::poll_fn(|task| {
+                if let Poll::Ready(outcome) = handshake.as_mut().poll(task) {
+                    return Poll::Ready(Some(outcome));
+                }
+                timer.poll_expired(task).map(|()| None)
+            });
+            match outcome.await {
+                Some(Ok(conn)) => Ok(Dialed { conn, cx }),
+                Some(Err(error)) => Err(DialError::Handshake(error)),
+                None => Err(DialError::Connect(ConnectError::Timeout)),
+            }
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! A host of a cluster, on one worker.
+
+use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway_api::{Address, Env, HostState};
+
+use crate::dial::Dial;
+use crate::pool::Pool;
+use crate::{ClusterEvents, Limit};
+
+/// A host: its place in the balancer's view, its connections and its counts. It outlives the cluster view that
+/// picked it as long as connections of it are in use, and moves on to the next view when it stays a member.
+pub struct Host {
+    address: Address,
+    addresses: RefCell<Rc<[Address]>>,
+    seat: RefCell<Seat>,
+    settings: RefCell<Rc<Settings>>,
+    pub(crate) pool: Pool,
+    pub(crate) counts: Counts,
+}
+
+/// A host's state for people, safe to hand to the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostReport {
+    /// The address.
+    pub address: Address,
+    /// The weight.
+    pub weight: u32,
+    /// Whether it may be picked.
+    pub usable: bool,
+    /// Open connections on this worker (`cx_active`).
+    pub connections_active: u64,
+    /// Those of them that are idle in the pool.
+    pub connections_idle: u64,
+    /// Connections opened so far (`cx_total`).
+    pub connections_total: u64,
+    /// Attempts that failed so far (`cx_connect_fail`).
+    pub connect_failures: u64,
+    /// Requests and raw connections under way, waiting ones included (`rq_active`).
+    pub requests_active: u64,
+    /// Requests that got a connection so far (`rq_total`).
+    pub requests_total: u64,
+}
+
+/// What the hosts of one cluster view have in common.
+pub(crate) struct Settings {
+    pub(crate) env: Rc<dyn Env>,
+    pub(crate) events: Rc<dyn ClusterEvents>,
+    pub(crate) dial: Rc<dyn Dial>,
+    pub(crate) connections: Rc<Limit>,
+    pub(crate) pending: Rc<Limit>,
+    pub(crate) requests: Rc<Limit>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_requests_per_connection: Option<NonZeroU32>,
+    pub(crate) expected_slots: NonZeroU32,
+}
+
+/// Where the newest view keeps the state of this host that its balancer reads.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    pub(crate) states: Rc<[HostState]>,
+    pub(crate) index: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) connections: Cell<u64>,
+    pub(crate) raw_active: Cell<u64>,
+    pub(crate) connect_failures: Cell<u64>,
+    pub(crate) requests: Cell<u64>,
+}
+
+/// Something under way at a host, counted in what balancers see.
+pub(crate) struct Active(Rc<Host>);
+
+// === impl Host ===
+
+impl Host {
+    pub(crate) fn new(addresses: Rc<[Address]>, address: Address, seat: Seat, settings: Rc<Settings>) -> Rc<Self> {
+        Rc::new(Self {
+            address,
+            addresses: RefCell::new(addresses),
+            seat: RefCell::new(seat),
+            settings: RefCell::new(settings),
+            pool: Pool::default(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Its address, the one it is recognised by.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Requests (waiting ones included) and raw connections under way on this worker.
+    pub fn active(&self) -> u32 {
+        self.with_state(|state| state.active.get()).unwrap_or(0)
+    }
+
+    /// Whether it may be picked.
+    pub fn is_usable(&self) -> bool {
+        self.with_state(|state| state.usable.get()).unwrap_or(false)
+    }
+
+    /// Lets it be picked or not. Connections in use and idle ones stay.
+    pub fn set_usable(&self, usable: bool) {
+        self.with_state(|state| state.usable.set(usable));
+    }
+
+    /// Its state for people.
+    pub fn report(&self) -> HostReport {
+        let (connections, idle) = self.pool.census();
+        HostReport {
+            address: self.address.clone(),
+            weight: self.with_state(|state| state.weight).unwrap_or(0),
+            usable: self.is_usable(),
+            connections_active: connections as u64 + self.counts.raw_active.get(),
+            connections_idle: idle as u64,
+            connections_total: self.counts.connections.get(),
+            connect_failures: self.counts.connect_failures.get(),
+            requests_active: u64::from(self.active()),
+            requests_total: self.counts.requests.get(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
+    }
+
+    pub(crate) fn addresses(&self) -> Rc<[Address]> {
+        Rc::clone(&self.addresses.borrow())
+    }
+
+    /// Takes its place in the next view; what is under way moves along.
+    pub(crate) fn move_to(&self, addresses: Rc<[Address]>, seat: Seat) {
+        if let Some(state) = seat.states.get(seat.index) {
+            state.active.set(self.active());
+            state.usable.set(self.is_usable());
+        }
+        self.addresses.replace(addresses);
+        self.seat.replace(seat);
+    }
+
+    pub(crate) fn configure(&self, settings: Rc<Settings>) {
+        self.settings.replace(settings);
+        self.pool.reconsider();
+    }
+
+    fn with_state<T>(&self, look: impl FnOnce(&HostState) -> T) -> Option<T> {
+        let seat = self.seat.borrow();
+        seat.states.get(seat.index).map(look)
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("address", &self.address).field("active", &self.active()).finish_non_exhaustive()
+    }
+}
+
+// === impl Active ===
+
+impl Active {
+    pub(crate) fn begin(host: &Rc<Host>) -> Self {
+        host.with_state(|state| state.active.set(state.active.get() + 1));
+        Self(Rc::clone(host))
+    }
+
+    pub(crate) fn host(&self) -> &Rc<Host> {
+        &self.0
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.with_state(|state| state.active.set(state.active.get().saturating_sub(1)));
+    }
+}
+
+pub(crate) fn count(cell: &Cell<u64>) {
+    cell.set(cell.get() + 1);
+}

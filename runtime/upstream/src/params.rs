@@ -1,0 +1,105 @@
+//! What a cluster is built of.
+
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway_api::{Address, BalancerSpec, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, UpstreamConn};
+
+use crate::{ClusterEvents, SharedLimit};
+
+/// Makes a connection that carries requests of a connected stream.
+pub type Factory<I> = Rc<dyn Fn(I, Rc<ConnCx>) -> LocalBoxFuture<'static, Result<Rc<dyn UpstreamConn>, ConnError>>>;
+
+/// The facts of a connected stream: a new id, its own end, and the host's address that it reached.
+pub type Describe<I> = Rc<dyn Fn(&I, &Address) -> ConnInfo>;
+
+/// The settings of a cluster, already checked.
+#[derive(Clone)]
+pub struct ClusterParams {
+    /// The hosts. Entries with the same address are one host with the sum of their weights.
+    pub hosts: Vec<HostParams>,
+    /// The load balancer.
+    pub balancer: BalancerSpec,
+    /// How long a connection, its protocol's handshake included, may take to come about, and how long a request
+    /// waits for one.
+    pub connect_timeout: Duration,
+    /// Close connections that were idle for this long; `None` keeps them.
+    pub idle_timeout: Option<Duration>,
+    /// Close a connection after this many requests; `None` for no limit.
+    pub max_requests_per_connection: Option<NonZeroU32>,
+    /// How many requests a new connection is expected to carry at once: 1 without multiplexing. Decides how many
+    /// connections are opened for requests that wait; what a connection really takes is its own affair.
+    pub expected_slots: NonZeroU32,
+    /// The limits.
+    pub limits: BreakerLimits,
+    /// Stands for protocol and transport security: when it differs from before, kept hosts use no old connection.
+    pub transport: u64,
+}
+
+/// A host of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostParams {
+    /// Its address; also what it is recognised by when the hosts change.
+    pub address: Address,
+    /// Further addresses of the same host, raced against the first.
+    pub alternates: Vec<Address>,
+    /// The weight, at least 1.
+    pub weight: u32,
+}
+
+/// The limits of a cluster, shared by all workers.
+///
+/// As in Envoy, a host that was picked and has no connection at all gets one for requests even past the limit on
+/// connections: it could not make progress otherwise. Raw connections have no such exception.
+#[derive(Clone, Debug)]
+pub struct BreakerLimits {
+    /// Open connections.
+    pub connections: SharedLimit,
+    /// Requests that wait for a connection.
+    pub pending: SharedLimit,
+    /// Requests that hold a connection.
+    pub requests: SharedLimit,
+}
+
+/// What a cluster uses of its worker and of its protocol.
+pub struct Services<I> {
+    /// Time, timers, tasks.
+    pub env: Rc<dyn Env>,
+    /// Opens streams.
+    pub connect: Rc<dyn Connect<I>>,
+    /// The facts of a connected stream.
+    pub describe: Describe<I>,
+    /// Makes connections for requests; not used for raw connections.
+    pub factory: Factory<I>,
+    /// Is told what happens. Views of one cluster that follow each other must count into the same place: what was
+    /// opened under one may be closed under the next.
+    pub events: Rc<dyn ClusterEvents>,
+}
+
+impl HostParams {
+    /// A host of weight 1 with one address.
+    pub fn new(address: impl Into<Address>) -> Self {
+        Self { address: address.into(), alternates: Vec::new(), weight: 1 }
+    }
+}
+
+impl BreakerLimits {
+    /// Limits of these many units among `cores` workers.
+    pub fn new(connections: u32, pending: u32, requests: u32, cores: usize) -> Self {
+        let limit = |units| SharedLimit::new(units, cores);
+        Self { connections: limit(connections), pending: limit(pending), requests: limit(requests) }
+    }
+}
+
+impl<I> Clone for Services<I> {
+    fn clone(&self) -> Self {
+        Self {
+            env: Rc::clone(&self.env),
+            connect: Rc::clone(&self.connect),
+            describe: Rc::clone(&self.describe),
+            factory: Rc::clone(&self.factory),
+            events: Rc::clone(&self.events),
+        }
+    }
+}

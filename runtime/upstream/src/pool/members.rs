@@ -1,0 +1,202 @@
+//! The connections of a pool, and the order in which idle ones are used.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use ringway_api::{ConnCx, Time, UpstreamConn};
+
+use super::bell::Knock;
+use crate::{CloseCause, ClusterEvents, Permit};
+
+/// One connection. The pool holds it until it is closed, leases hold it while they use it.
+pub(crate) struct Member {
+    pub(crate) conn: Rc<dyn UpstreamConn>,
+    pub(crate) cx: Rc<ConnCx>,
+    pub(crate) slot: usize,
+    /// The pool's era when the connection was asked for; an older one is not used again.
+    pub(crate) era: u32,
+    /// Leases that hold it, and how many of them have yet to open their exchange.
+    pub(crate) leases: Cell<u32>,
+    pub(crate) reserved: Cell<u32>,
+    pub(crate) served: Cell<u32>,
+    /// Carried as many requests as it may.
+    pub(crate) spent: Cell<bool>,
+    pub(crate) idle_since: Cell<Time>,
+    cause: Cell<CloseCause>,
+    knock: Arc<Knock>,
+    waker: Waker,
+    events: Rc<dyn ClusterEvents>,
+    permit: Cell<Option<Permit>>,
+}
+
+/// All connections of a pool by slot; those with room for more are chained from the oldest to the newest use.
+#[derive(Default)]
+pub(crate) struct Members {
+    slots: Vec<Slot>,
+    vacant: Vec<usize>,
+    newest: Option<usize>,
+    oldest: Option<usize>,
+}
+
+#[derive(Default)]
+struct Slot {
+    member: Option<Rc<Member>>,
+    newer: Option<usize>,
+    older: Option<usize>,
+    listed: bool,
+}
+
+// === impl Member ===
+
+impl Member {
+    pub(crate) fn new(
+        conn: Rc<dyn UpstreamConn>,
+        cx: Rc<ConnCx>,
+        knock: Knock,
+        era: u32,
+        events: Rc<dyn ClusterEvents>,
+        permit: Option<Permit>,
+    ) -> Self {
+        let knock = Arc::new(knock);
+        Self {
+            conn,
+            cx,
+            slot: knock.slot(),
+            era,
+            leases: Cell::new(0),
+            reserved: Cell::new(0),
+            served: Cell::new(0),
+            spent: Cell::new(false),
+            idle_since: Cell::new(Time::default()),
+            cause: Cell::new(CloseCause::Spent),
+            waker: Waker::from(Arc::clone(&knock)),
+            knock,
+            events,
+            permit: Cell::new(permit),
+        }
+    }
+
+    /// How many more leases it can take.
+    pub(crate) fn room(&self) -> usize {
+        if self.spent.get() { 0 } else { self.conn.free_slots().saturating_sub(self.reserved.get() as usize) }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.leases.get() == 0
+    }
+
+    /// Whether its waker was called since it was last watched.
+    pub(crate) fn knocked(&self) -> bool {
+        self.knock.knocked()
+    }
+
+    /// Whether the idle connection is still good; has the pool told when that changes.
+    pub(crate) fn watch(&self) -> bool {
+        debug_assert!(self.is_idle());
+        self.knock.reset();
+        self.conn.poll_idle(&mut Context::from_waker(&self.waker)).is_pending()
+    }
+
+    /// Begins to close it; dropping the last reference does the rest. Its place within the limit is free at once,
+    /// for whoever waits.
+    pub(crate) fn close(&self, cause: CloseCause) {
+        self.cause.set(cause);
+        self.permit.take();
+        self.conn.drain();
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.events.connection_closed(self.cause.get());
+    }
+}
+
+// === impl Members ===
+
+impl Members {
+    /// Adds the connection that `make` makes for a slot; it is not listed.
+    pub(crate) fn insert(&mut self, make: impl FnOnce(usize) -> Member) -> Rc<Member> {
+        let slot = self.vacant.pop().unwrap_or(self.slots.len());
+        let member = Rc::new(make(slot));
+        let entry = Slot { member: Some(Rc::clone(&member)), ..Slot::default() };
+        match self.slots.get_mut(slot) {
+            Some(place) => *place = entry,
+            None => self.slots.push(entry),
+        }
+        member
+    }
+
+    /// Takes the connection out. The caller drops it, once nothing is borrowed.
+    pub(crate) fn remove(&mut self, slot: usize) -> Option<Rc<Member>> {
+        self.unlist(slot);
+        let member = self.slots.get_mut(slot)?.member.take()?;
+        self.vacant.push(slot);
+        if self.vacant.len() == self.slots.len() {
+            // Nothing is left: give the memory of the busiest moment back.
+            *self = Self::default();
+        }
+        Some(member)
+    }
+
+    pub(crate) fn at(&self, slot: usize) -> Option<&Rc<Member>> {
+        self.slots.get(slot)?.member.as_ref()
+    }
+
+    /// Puts the connection at the newest end.
+    pub(crate) fn list(&mut self, slot: usize) {
+        if self.newest == Some(slot) {
+            return;
+        }
+        self.unlist(slot);
+        let older = self.newest;
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        (place.listed, place.older, place.newer) = (true, older, None);
+        match older.and_then(|older| self.slots.get_mut(older)) {
+            Some(below) => below.newer = Some(slot),
+            None => self.oldest = Some(slot),
+        }
+        self.newest = Some(slot);
+    }
+
+    pub(crate) fn unlist(&mut self, slot: usize) {
+        let Some(place) = self.slots.get_mut(slot).filter(|place| place.listed) else { return };
+        place.listed = false;
+        let (older, newer) = (place.older.take(), place.newer.take());
+        match newer.and_then(|newer| self.slots.get_mut(newer)) {
+            Some(above) => above.older = older,
+            None => self.newest = older,
+        }
+        match older.and_then(|older| self.slots.get_mut(older)) {
+            Some(below) => below.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+
+    /// The most recently used connection that has room.
+    pub(crate) fn newest(&self) -> Option<&Rc<Member>> {
+        self.at(self.newest?)
+    }
+
+    /// The idle connection that was used least recently.
+    pub(crate) fn oldest_idle(&self) -> Option<&Rc<Member>> {
+        let mut at = self.oldest;
+        while let Some(slot) = at {
+            match self.at(slot) {
+                Some(member) if member.is_idle() => return Some(member),
+                _ => at = self.slots.get(slot)?.newer,
+            }
+        }
+        None
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Member>> {
+        self.slots.iter().filter_map(|slot| slot.member.as_ref())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.vacant.len()
+    }
+}
