@@ -45,7 +45,7 @@ pub trait Env {
     /// The time at the start of this turn of the worker's loop. Costs nothing; a turn takes microseconds.
     fn now(&self) -> Time;
 
-    /// The wall clock at [`now`](Self::now), for logs.
+    /// The wall clock, for logs. Costs a few tens of nanoseconds.
     fn wall(&self) -> SystemTime;
 
     /// A timer that is not set.

@@ -1,1 +1,7 @@
 //! Ringway's worker: accept, route, relay, drain.
+
+#![forbid(unsafe_code)]
+
+mod relay;
+
+pub use relay::{Relayed, relay};

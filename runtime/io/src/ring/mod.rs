@@ -97,6 +97,11 @@ impl Ring {
         self.bufs.held()
     }
 
+    /// True when the kernel holds receive buffers; gives it more if there are any.
+    pub fn has_buffers(&mut self) -> bool {
+        self.bufs.replenish()
+    }
+
     /// Returns the memory of unused receive buffers to the system.
     pub fn trim(&mut self) {
         self.bufs.trim();

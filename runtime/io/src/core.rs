@@ -1,0 +1,353 @@
+//! A worker: one pinned thread with a ring, a driver and tasks.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, SystemTime};
+
+use ringway_api::{Address, Connect, ConnectError, Env, LocalBoxFuture, Time, Timer};
+
+use crate::clock::wall;
+use crate::connect;
+use crate::driver::{Driver, DriverStats};
+use crate::exec::{Counted, Tasks, yield_now};
+use crate::listen::{Accepted, Bound, Listener};
+use crate::remote::Remote;
+use crate::ring::RingConfig;
+use crate::stream::Stream;
+use crate::sys;
+use crate::timer::WheelTimer;
+
+/// Polls between two looks at the ring, so that busy tasks do not keep I/O waiting.
+const POLLS_PER_TURN: usize = 256;
+/// Rounds of glommio's queue between two looks at the ring.
+const YIELDS_PER_TURN: usize = 16;
+/// Bytes accepted for sending and not delivered at which a stream takes no more.
+const SEND_LIMIT: usize = 256 << 10;
+
+/// What runs a worker's tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// The run queue of this crate. The default: see docs/performance.md for what the other costs.
+    #[default]
+    Native,
+    /// A glommio executor with the ring's loop as one of its tasks.
+    Glommio,
+}
+
+/// How to run a worker.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The CPU to run on; `None` leaves it to the kernel.
+    pub cpu: Option<usize>,
+    /// The ring.
+    pub ring: RingConfig,
+    /// The resolution of timeouts while there is work. An idle worker has no tick.
+    pub tick: Duration,
+    /// Bytes accepted for sending and not delivered at which a stream takes no more.
+    pub send_limit: usize,
+    /// What runs the tasks.
+    pub executor: Executor,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self {
+            cpu: None,
+            ring: RingConfig::default(),
+            tick: Duration::from_millis(4),
+            send_limit: SEND_LIMIT,
+            executor: Executor::default(),
+        }
+    }
+}
+
+/// Counters of a worker since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CoreStats {
+    /// The driver's.
+    pub driver: DriverStats,
+    /// Polls of tasks.
+    pub polls: u64,
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Tasks that ended by a panic.
+    pub panics: u64,
+    /// Bytes of receive buffers that chunks hold.
+    pub held_bytes: usize,
+}
+
+/// A worker's handle: its [`Env`], its sockets. Cheap to clone; stays on its thread.
+#[derive(Clone)]
+pub struct Core {
+    shared: Rc<CoreShared>,
+}
+
+struct CoreShared {
+    driver: Rc<Driver>,
+    tasks: Rc<Tasks>,
+    remote: Arc<Remote>,
+    executor: Executor,
+    /// Polls of tasks that glommio runs.
+    counted: Rc<Cell<u64>>,
+    /// Who waits for other threads' messages.
+    mail: RefCell<Vec<Waker>>,
+    random: Cell<u64>,
+}
+
+/// Runs a worker on this thread until the future that `main` makes is done. Tasks still alive then are dropped.
+///
+/// # Errors
+/// The kernel's, when the ring cannot be made ([`crate::probe`] says why beforehand) or fails.
+pub fn run<F, T>(config: &CoreConfig, main: impl FnOnce(Core) -> F) -> io::Result<T>
+where
+    F: Future<Output = T> + 'static,
+    T: 'static,
+{
+    if let Some(cpu) = config.cpu {
+        sys::pin_to(cpu)?;
+    }
+    match config.executor {
+        Executor::Native => run_native(config, main),
+        Executor::Glommio => run_glommio(config, main),
+    }
+}
+
+fn run_native<F, T>(config: &CoreConfig, main: impl FnOnce(Core) -> F) -> io::Result<T>
+where
+    F: Future<Output = T> + 'static,
+    T: 'static,
+{
+    let core = Core::new(config)?;
+    let result = core.start(main);
+    let mut pace = Pace::new(config.tick);
+    loop {
+        let more = core.shared.tasks.run(POLLS_PER_TURN);
+        if let Some(result) = result.take() {
+            core.shut_down();
+            return Ok(result);
+        }
+        pace.turn(&core, !more)?;
+    }
+}
+
+fn run_glommio<F, T>(config: &CoreConfig, main: impl FnOnce(Core) -> F) -> io::Result<T>
+where
+    F: Future<Output = T> + 'static,
+    T: 'static,
+{
+    // Small, because glommio's own rings and buffers are not used.
+    let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+        .io_memory(64 << 10)
+        .ring_depth(8)
+        .make()
+        .map_err(|error| io::Error::other(format!("glommio: {error}")))?;
+    executor.run(async {
+        let core = Core::new(config)?;
+        let result = core.start(main);
+        let mut pace = Pace::new(config.tick);
+        loop {
+            // glommio does not tell whether a task is ready. A round in which none was polled says that none is.
+            let mut quiet = false;
+            for _ in 0..YIELDS_PER_TURN {
+                let polls = core.polls();
+                yield_now().await;
+                quiet = core.polls() == polls;
+                if quiet {
+                    break;
+                }
+            }
+            if let Some(result) = result.take() {
+                core.shut_down();
+                return Ok(result);
+            }
+            pace.turn(&core, quiet)?;
+        }
+    })
+}
+
+/// When to wait, and with which timer.
+struct Pace {
+    tick: Duration,
+    /// Events since the last tick.
+    busy: bool,
+    last: Time,
+}
+
+impl Pace {
+    fn new(tick: Duration) -> Self {
+        Self { tick, busy: false, last: Time::default() }
+    }
+
+    /// One turn of the loop. While there is work, one periodic timer of the kernel drives all timeouts: programming a
+    /// timer per wait costs microseconds on virtual machines. After a quiet tick it is stopped, and the wait itself is
+    /// limited to the next deadline.
+    fn turn(&mut self, core: &Core, may_wait: bool) -> io::Result<()> {
+        let driver = &core.shared.driver;
+        let ticking = driver.is_ticking();
+        let limit = if may_wait && !ticking {
+            driver.next_timer().map(|at| at.since(driver.now()) + Duration::from_millis(1))
+        } else {
+            None
+        };
+        let turn = driver.turn(may_wait, limit)?;
+        if turn.signalled {
+            core.deliver();
+        }
+        self.busy |= turn.events > 0;
+        let now = driver.now();
+        if now.since(self.last) >= self.tick {
+            if self.busy {
+                driver.set_tick(Some(self.tick));
+            } else if ticking {
+                driver.set_tick(None);
+                driver.trim();
+            }
+            (self.busy, self.last) = (false, now);
+        }
+        Ok(())
+    }
+}
+
+/// Where the main future leaves its result.
+struct Outcome<T>(Rc<Cell<Option<T>>>);
+
+impl<T> Outcome<T> {
+    fn take(&self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl Core {
+    fn new(config: &CoreConfig) -> io::Result<Self> {
+        let remote = Arc::new(Remote::new()?);
+        let driver = Driver::new(&config.ring, config.send_limit)?;
+        driver.watch_event(remote.event());
+        let seed = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let shared = CoreShared {
+            tasks: Tasks::enter(Arc::clone(&remote)),
+            driver,
+            random: Cell::new((seed.as_nanos() as u64) ^ remote.worker().wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            remote,
+            executor: config.executor,
+            counted: Rc::default(),
+            mail: RefCell::default(),
+        };
+        Ok(Self { shared: Rc::new(shared) })
+    }
+
+    fn start<F, T>(&self, main: impl FnOnce(Self) -> F) -> Outcome<T>
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        let result = Rc::new(Cell::new(None));
+        let (place, future) = (Rc::clone(&result), main(self.clone()));
+        self.spawn(Box::pin(async move { place.set(Some(future.await)) }));
+        Outcome(result)
+    }
+
+    /// Drops the tasks that are left, then lets what they closed reach the peers.
+    fn shut_down(&self) {
+        self.shared.tasks.clear();
+        self.shared.mail.borrow_mut().clear();
+        for _ in 0..8 {
+            if self.shared.driver.turn(false, None).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Wakes whoever waits for other threads' messages.
+    fn deliver(&self) {
+        self.shared.remote.seen();
+        self.shared.driver.watch_event(self.shared.remote.event());
+        let waiting = std::mem::take(&mut *self.shared.mail.borrow_mut());
+        waiting.iter().for_each(Waker::wake_by_ref);
+    }
+
+    pub(crate) fn wait_for_mail(&self, waker: &Waker) {
+        let mut mail = self.shared.mail.borrow_mut();
+        if !mail.iter().any(|known| known.will_wake(waker)) {
+            mail.push(waker.clone());
+        }
+    }
+
+    pub(crate) fn remote(&self) -> Arc<Remote> {
+        Arc::clone(&self.shared.remote)
+    }
+
+    /// Accepts from a bound socket.
+    pub fn listen(&self, bound: &Bound) -> Listener {
+        Listener::start(&self.shared.driver, bound)
+    }
+
+    /// Makes an accepted connection this worker's.
+    pub fn adopt(&self, accepted: Accepted) -> Stream {
+        accepted.into_stream(&self.shared.driver)
+    }
+
+    /// Whether receive buffers are consumed incrementally (Linux 6.12).
+    pub fn incremental_buffers(&self) -> bool {
+        self.shared.driver.incremental_buffers()
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> CoreStats {
+        CoreStats {
+            driver: self.shared.driver.stats(),
+            polls: self.polls(),
+            tasks: self.shared.tasks.live(),
+            panics: self.shared.tasks.panics(),
+            held_bytes: self.shared.driver.held_bytes(),
+        }
+    }
+
+    fn polls(&self) -> u64 {
+        self.shared.tasks.polls() + self.shared.counted.get()
+    }
+}
+
+impl Env for Core {
+    fn now(&self) -> Time {
+        self.shared.driver.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        wall()
+    }
+
+    fn timer(&self) -> Timer {
+        Timer::new(Box::new(WheelTimer::new(&self.shared.driver)))
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        match self.shared.executor {
+            Executor::Native => self.shared.tasks.spawn(task),
+            Executor::Glommio => {
+                let polls = Rc::clone(&self.shared.counted);
+                glommio::spawn_local(Counted { future: task, polls }).detach();
+            }
+        }
+    }
+
+    fn random(&self) -> u64 {
+        // splitmix64: fast, and good enough for spreading load.
+        let state = self.shared.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.shared.random.set(state);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Connect<Stream> for Core {
+    fn connect(&self, to: &[Address], timeout: Duration) -> LocalBoxFuture<'static, Result<Stream, ConnectError>> {
+        let mut deadline = self.timer();
+        deadline.set_after(timeout);
+        Box::pin(connect::connect(Rc::clone(&self.shared.driver), to.to_vec(), deadline, self.timer()))
+    }
+}
