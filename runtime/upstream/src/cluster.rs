@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::rc::Rc;
 
 use ringway_api::{Address, ConnectError, DynBalancer, Env, HostState, PickCx};
@@ -253,6 +254,18 @@ impl RawLease {
     /// The host.
     pub fn host(&self) -> &Rc<Host> {
         self.active.host()
+    }
+}
+
+impl fmt::Debug for RawLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawLease").field("host", self.host()).finish_non_exhaustive()
+    }
+}
+
+impl<I> fmt::Debug for Cluster<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("hosts", &self.hosts.hosts).finish_non_exhaustive()
     }
 }
 

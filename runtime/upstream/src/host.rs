@@ -17,7 +17,7 @@ pub struct Host {
     address: Address,
     addresses: RefCell<Rc<[Address]>>,
     seat: RefCell<Seat>,
-    settings: RefCell<Rc<Settings>>,
+    pub(crate) settings: RefCell<Rc<Settings>>,
     pub(crate) pool: Pool,
     pub(crate) counts: Counts,
 }

@@ -74,18 +74,19 @@ impl Pool {
     /// Takes a lease's share of a connection that has been idle; the caller makes the lease.
     fn take_ready(&self) -> Option<Rc<Member>> {
         loop {
-            let member = Rc::clone(self.state.borrow().members.newest()?);
-            // The janitor has not run yet since this one woke: it may just have been closed by its peer.
-            let closed = member.knocked() && member.is_idle() && !member.watch();
-            match member.room() {
-                room if room > 0 && !closed => {
-                    if room == 1 {
-                        self.state.borrow_mut().members.unlist(member.slot);
-                    }
-                    return Some(member);
-                }
-                _ if member.is_idle() => self.close(member, CloseCause::PeerClosed),
-                _ => self.state.borrow_mut().members.unlist(member.slot),
+            let mut state = self.state.borrow_mut();
+            let member = Rc::clone(state.members.newest()?);
+            let room = member.room();
+            if room <= 1 {
+                state.members.unlist(member.slot);
+            }
+            drop(state);
+            // If it woke and the janitor has not run yet, it may just have been closed by its peer.
+            if room > 0 && !(member.knocked() && member.is_idle() && !member.watch()) {
+                return Some(member);
+            }
+            if member.is_idle() {
+                self.close(member, CloseCause::PeerClosed);
             }
         }
     }
@@ -109,6 +110,10 @@ impl Pool {
         } else {
             None
         }
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.state.borrow().waiters.is_empty()
     }
 
     /// The first request in line; the first that takes a used connection, if `used`.
@@ -146,18 +151,24 @@ impl Drop for Pool {
 impl Host {
     /// A connection for one request: at once when one has room, or else after waiting in line.
     pub(crate) async fn acquire(self: &Rc<Self>, reuse: Reuse) -> Result<Lease, AcquireError> {
-        let settings = self.settings();
-        if reuse == Reuse::Allowed {
-            let Some(permit) = Permit::of(&settings.requests) else {
-                settings.events.pending_overflow();
-                return Err(AcquireError::Overflow(Breaker::Requests));
-            };
-            if let Some(member) = self.pool.take_ready() {
-                return Ok(self.lease(&settings, member, Active::begin(self), permit, true));
-            }
+        if reuse == Reuse::Allowed
+            && let Some(outcome) = self.checkout()
+        {
+            return outcome;
         }
         // Boxed, so that waiting, which is rare, adds nothing to the future of every request.
-        Box::pin(waiter::wait(self, settings, reuse)).await
+        Box::pin(waiter::wait(self, self.settings(), reuse)).await
+    }
+
+    /// The way of nearly every request: no allocation, no wait.
+    fn checkout(self: &Rc<Self>) -> Option<Result<Lease, AcquireError>> {
+        let settings = self.settings.borrow();
+        let Some(permit) = Permit::of(&settings.requests) else {
+            settings.events.pending_overflow();
+            return Some(Err(AcquireError::Overflow(Breaker::Requests)));
+        };
+        let member = self.pool.take_ready()?;
+        Some(Ok(self.lease(&settings, member, Active::begin(self), permit, true)))
     }
 
     /// The host is no member any more: closes what is idle now and the rest when it comes back.
@@ -186,25 +197,40 @@ impl Host {
 
     /// A lease that held `member` has ended.
     fn give_back(self: &Rc<Self>, member: &Rc<Member>) {
-        let settings = self.settings();
+        let settings = self.settings.borrow();
         settings.events.request_ended();
         match self.pool.unfit(member) {
             None => self.offer(member, &settings, true),
-            Some(cause) if member.is_idle() => {
-                self.pool.close(Rc::clone(member), cause);
-                self.open_for_waiters();
-            }
-            Some(_) => {}
+            Some(cause) => self.let_go(member, cause),
         }
     }
 
     /// Gives the connection's room to those who wait, and lists it when some is left.
     fn offer(self: &Rc<Self>, member: &Rc<Member>, settings: &Settings, used: bool) {
         if member.is_idle() && !member.watch() {
-            self.pool.close(Rc::clone(member), CloseCause::PeerClosed);
-            self.open_for_waiters();
-            return;
+            return self.let_go(member, CloseCause::PeerClosed);
         }
+        let awaited = self.pool.is_awaited();
+        if awaited {
+            self.serve_waiters(member, settings, used);
+        }
+        if (awaited || !used)
+            && let Some(cause) = self.pool.unfit(member)
+        {
+            return self.let_go(member, cause);
+        }
+        member.idle_since.set(settings.env.now());
+        self.pool.state.borrow_mut().members.list(member.slot);
+        if !self.pool.timed.get() && settings.idle_timeout.is_some() {
+            self.pool.reconsider();
+        }
+        if awaited {
+            // Those left insist on a fresh connection, and this one may be in its way.
+            self.open_for_waiters();
+        }
+    }
+
+    fn serve_waiters(&self, member: &Rc<Member>, settings: &Settings, used: bool) {
         while member.room() > 0 {
             let Some(waiter) = self.pool.next_waiter(used) else { break };
             let Some(permit) = Permit::of(&settings.requests) else {
@@ -216,16 +242,13 @@ impl Host {
                 waiter.end(Ok(self.lease(settings, Rc::clone(member), active, permit, used)));
             }
         }
-        match self.pool.unfit(member) {
-            None => {
-                member.idle_since.set(settings.env.now());
-                self.pool.state.borrow_mut().members.list(member.slot);
-                if settings.idle_timeout.is_some() && !self.pool.timed.get() {
-                    self.pool.reconsider();
-                }
-            }
-            Some(cause) if member.is_idle() => self.pool.close(Rc::clone(member), cause),
-            Some(_) => {}
+    }
+
+    /// Closes the connection unless others use it still; the last of them will.
+    fn let_go(self: &Rc<Self>, member: &Rc<Member>, cause: CloseCause) {
+        if member.is_idle() {
+            self.pool.close(Rc::clone(member), cause);
+            self.open_for_waiters();
         }
     }
 
@@ -258,6 +281,3 @@ impl Host {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

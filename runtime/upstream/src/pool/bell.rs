@@ -11,13 +11,13 @@ pub(crate) struct Bell(Mutex<Rung>);
 
 #[derive(Default)]
 struct Rung {
-    slots: Vec<usize>,
+    slots: Vec<u32>,
     janitor: Option<Waker>,
 }
 
 /// The waker of one connection: made once, used whenever it is idle.
 pub(crate) struct Knock {
-    slot: usize,
+    slot: u32,
     knocked: AtomicBool,
     bell: Arc<Bell>,
 }
@@ -34,13 +34,13 @@ impl Bell {
     }
 
     /// Moves the slots that knocked to `into`; the task behind `cx` is woken at the next one.
-    pub(crate) fn answer(&self, cx: &Context<'_>, into: &mut Vec<usize>) {
+    pub(crate) fn answer(&self, cx: &Context<'_>, into: &mut Vec<u32>) {
         let mut rung = self.lock();
         into.append(&mut rung.slots);
         rung.janitor = Some(cx.waker().clone());
     }
 
-    fn ring(&self, slot: usize) {
+    fn ring(&self, slot: u32) {
         self.lock().slots.push(slot);
         self.call();
     }
@@ -53,11 +53,11 @@ impl Bell {
 // === impl Knock ===
 
 impl Knock {
-    pub(crate) fn new(slot: usize, bell: &Arc<Bell>) -> Self {
+    pub(crate) fn new(slot: u32, bell: &Arc<Bell>) -> Self {
         Self { slot, knocked: AtomicBool::new(false), bell: Arc::clone(bell) }
     }
 
-    pub(crate) fn slot(&self) -> usize {
+    pub(crate) fn slot(&self) -> u32 {
         self.slot
     }
 

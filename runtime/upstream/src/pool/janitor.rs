@@ -31,7 +31,7 @@ struct Janitor {
     host: Weak<Host>,
     bell: Arc<Bell>,
     timer: Timer,
-    knocked: Vec<usize>,
+    knocked: Vec<u32>,
 }
 
 impl Janitor {
@@ -52,7 +52,7 @@ impl Janitor {
 
 impl Host {
     /// Closes the connection if it is idle and of no more use.
-    fn look_at(&self, slot: usize) {
+    fn look_at(&self, slot: u32) {
         let member = self.pool.state.borrow().members.at(slot).cloned();
         if let Some(member) = member.filter(|member| member.is_idle() && member.knocked())
             && !member.watch()

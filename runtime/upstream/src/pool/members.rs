@@ -14,7 +14,7 @@ use crate::{CloseCause, ClusterEvents, Permit};
 pub(crate) struct Member {
     pub(crate) conn: Rc<dyn UpstreamConn>,
     pub(crate) cx: Rc<ConnCx>,
-    pub(crate) slot: usize,
+    pub(crate) slot: u32,
     /// The pool's era when the connection was asked for; an older one is not used again.
     pub(crate) era: u32,
     /// Leases that hold it, and how many of them have yet to open their exchange.
@@ -32,21 +32,22 @@ pub(crate) struct Member {
 }
 
 /// All connections of a pool by slot; those with room for more are chained from the oldest to the newest use.
-#[derive(Default)]
 pub(crate) struct Members {
     slots: Vec<Slot>,
-    vacant: Vec<usize>,
-    newest: Option<usize>,
-    oldest: Option<usize>,
+    vacant: Vec<u32>,
+    newest: u32,
+    oldest: u32,
 }
 
-#[derive(Default)]
+/// Links are slots; [`NONE`] ends the chain.
 struct Slot {
     member: Option<Rc<Member>>,
-    newer: Option<usize>,
-    older: Option<usize>,
+    newer: u32,
+    older: u32,
     listed: bool,
 }
+
+const NONE: u32 = u32::MAX;
 
 // === impl Member ===
 
@@ -116,13 +117,20 @@ impl Drop for Member {
 
 // === impl Members ===
 
+impl Default for Members {
+    fn default() -> Self {
+        Self { slots: Vec::new(), vacant: Vec::new(), newest: NONE, oldest: NONE }
+    }
+}
+
 impl Members {
     /// Adds the connection that `make` makes for a slot; it is not listed.
-    pub(crate) fn insert(&mut self, make: impl FnOnce(usize) -> Member) -> Rc<Member> {
-        let slot = self.vacant.pop().unwrap_or(self.slots.len());
+    pub(crate) fn insert(&mut self, make: impl FnOnce(u32) -> Member) -> Rc<Member> {
+        // Far fewer connections than 2^32 fit into a process.
+        let slot = self.vacant.pop().unwrap_or(self.slots.len() as u32);
         let member = Rc::new(make(slot));
-        let entry = Slot { member: Some(Rc::clone(&member)), ..Slot::default() };
-        match self.slots.get_mut(slot) {
+        let entry = Slot { member: Some(Rc::clone(&member)), newer: NONE, older: NONE, listed: false };
+        match self.slots.get_mut(slot as usize) {
             Some(place) => *place = entry,
             None => self.slots.push(entry),
         }
@@ -130,9 +138,9 @@ impl Members {
     }
 
     /// Takes the connection out. The caller drops it, once nothing is borrowed.
-    pub(crate) fn remove(&mut self, slot: usize) -> Option<Rc<Member>> {
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Rc<Member>> {
         self.unlist(slot);
-        let member = self.slots.get_mut(slot)?.member.take()?;
+        let member = self.slots.get_mut(slot as usize)?.member.take()?;
         self.vacant.push(slot);
         if self.vacant.len() == self.slots.len() {
             // Nothing is left: give the memory of the busiest moment back.
@@ -141,35 +149,35 @@ impl Members {
         Some(member)
     }
 
-    pub(crate) fn at(&self, slot: usize) -> Option<&Rc<Member>> {
-        self.slots.get(slot)?.member.as_ref()
+    pub(crate) fn at(&self, slot: u32) -> Option<&Rc<Member>> {
+        self.slots.get(slot as usize)?.member.as_ref()
     }
 
     /// Puts the connection at the newest end.
-    pub(crate) fn list(&mut self, slot: usize) {
-        if self.newest == Some(slot) {
+    pub(crate) fn list(&mut self, slot: u32) {
+        if self.newest == slot {
             return;
         }
         self.unlist(slot);
         let older = self.newest;
-        let Some(place) = self.slots.get_mut(slot) else { return };
-        (place.listed, place.older, place.newer) = (true, older, None);
-        match older.and_then(|older| self.slots.get_mut(older)) {
-            Some(below) => below.newer = Some(slot),
-            None => self.oldest = Some(slot),
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        (place.listed, place.older, place.newer) = (true, older, NONE);
+        self.newest = slot;
+        match self.slots.get_mut(older as usize) {
+            Some(below) => below.newer = slot,
+            None => self.oldest = slot,
         }
-        self.newest = Some(slot);
     }
 
-    pub(crate) fn unlist(&mut self, slot: usize) {
-        let Some(place) = self.slots.get_mut(slot).filter(|place| place.listed) else { return };
+    pub(crate) fn unlist(&mut self, slot: u32) {
+        let Some(place) = self.slots.get_mut(slot as usize).filter(|place| place.listed) else { return };
         place.listed = false;
-        let (older, newer) = (place.older.take(), place.newer.take());
-        match newer.and_then(|newer| self.slots.get_mut(newer)) {
+        let Slot { older, newer, .. } = *place;
+        match self.slots.get_mut(newer as usize) {
             Some(above) => above.older = older,
             None => self.newest = older,
         }
-        match older.and_then(|older| self.slots.get_mut(older)) {
+        match self.slots.get_mut(older as usize) {
             Some(below) => below.newer = newer,
             None => self.oldest = newer,
         }
@@ -177,16 +185,16 @@ impl Members {
 
     /// The most recently used connection that has room.
     pub(crate) fn newest(&self) -> Option<&Rc<Member>> {
-        self.at(self.newest?)
+        self.at(self.newest)
     }
 
     /// The idle connection that was used least recently.
     pub(crate) fn oldest_idle(&self) -> Option<&Rc<Member>> {
         let mut at = self.oldest;
-        while let Some(slot) = at {
-            match self.at(slot) {
+        while let Some(slot) = self.slots.get(at as usize) {
+            match &slot.member {
                 Some(member) if member.is_idle() => return Some(member),
-                _ => at = self.slots.get(slot)?.newer,
+                _ => at = slot.newer,
             }
         }
         None

@@ -1,0 +1,129 @@
+//! Circuit breakers.
+
+use ringway_api::ResponseFlag;
+use ringway_upstream::{AcquireError, Breaker, CloseCause, ClusterParams, Reuse};
+
+use crate::net::Mode;
+use crate::world::{CONNECT_TIMEOUT, World, complete, hosts, limited};
+
+#[test]
+fn past_the_limit_on_connections_requests_wait_for_a_free_one() {
+    let world = World::new();
+    let cluster = world.cluster(limited(2, 10, 100));
+    let (one, two) = (world.lease(&cluster), world.lease(&cluster));
+    let mut third = world.ask(&cluster, Reuse::Allowed);
+    world.env.run();
+    assert!(!third.is_ready());
+    assert_eq!((world.tally.opened.get(), world.tally.connection_overflow.get()), (2, 1));
+    complete(one);
+    complete(third.lease());
+    complete(two);
+    assert_eq!(world.tally.opened.get(), 2);
+}
+
+#[test]
+fn a_connection_that_ends_makes_room_for_one_who_waits() {
+    let world = World::new();
+    let cluster = world.cluster(limited(1, 10, 100));
+    let lease = world.lease(&cluster);
+    let mut waiting = world.ask(&cluster, Reuse::Allowed);
+    world.net.conn(0).close();
+    complete(lease);
+    world.env.run();
+    let lease = waiting.lease();
+    assert!(!lease.is_reused());
+    assert_eq!(world.net.open.get(), 1);
+}
+
+#[test]
+fn who_waits_too_long_behind_the_limit_is_told_so() {
+    let world = World::new();
+    let cluster = world.cluster(limited(1, 10, 100));
+    let _busy = world.lease(&cluster);
+    let mut waiting = world.ask(&cluster, Reuse::Allowed);
+    world.env.advance(CONNECT_TIMEOUT);
+    let error = waiting.error();
+    assert!(matches!(error, AcquireError::PendingTimeout { .. }));
+    assert_eq!(error.flag(), ResponseFlag::UpstreamOverflow);
+}
+
+#[test]
+fn too_many_who_wait_are_refused_at_once() {
+    let world = World::new();
+    world.net.mode.set(Mode::Hold);
+    let cluster = world.cluster(limited(10, 2, 100));
+    let waiting: Vec<_> = (0..2).map(|_| world.ask(&cluster, Reuse::Allowed)).collect();
+    let error = world.ask(&cluster, Reuse::Allowed).error();
+    assert!(matches!(error, AcquireError::Overflow(Breaker::Pending)));
+    assert_eq!((error.flag(), error.host()), (ResponseFlag::UpstreamOverflow, None));
+    assert_eq!(world.tally.pending_overflow.get(), 1);
+    drop(waiting);
+    assert!(!world.ask(&cluster, Reuse::Allowed).is_ready(), "there is room in the line again");
+}
+
+#[test]
+fn too_many_requests_are_refused_at_once() {
+    let world = World::new();
+    let cluster = world.cluster(limited(10, 10, 2));
+    let leases = [world.lease(&cluster), world.lease(&cluster)];
+    assert!(matches!(world.ask(&cluster, Reuse::Allowed).error(), AcquireError::Overflow(Breaker::Requests)));
+    leases.into_iter().for_each(complete);
+    complete(world.lease(&cluster));
+}
+
+#[test]
+fn the_limit_on_requests_holds_for_those_who_waited() {
+    let world = World::new();
+    world.net.mode.set(Mode::Hold);
+    let cluster = world.cluster(limited(10, 10, 1));
+    let mut asks: Vec<_> = (0..2).map(|_| world.ask(&cluster, Reuse::Allowed)).collect();
+    world.env.run();
+    (0..2).for_each(|_| world.net.settle_one(true));
+    world.env.run();
+    let lease = asks[0].lease();
+    assert!(matches!(asks[1].error(), AcquireError::Overflow(Breaker::Requests)));
+    complete(lease);
+}
+
+#[test]
+fn a_fresh_connection_takes_the_place_of_an_idle_one_at_the_limit() {
+    let world = World::new();
+    let cluster = world.cluster(limited(1, 10, 100));
+    world.exchange(&cluster);
+    let mut fresh = world.ask(&cluster, Reuse::Fresh);
+    world.env.run();
+    assert!(!fresh.lease().is_reused());
+    assert_eq!(world.tally.closed(CloseCause::MadeRoom), 1);
+    assert_eq!(world.net.open.get(), 1);
+}
+
+#[test]
+fn a_returned_connection_makes_room_for_a_fresh_one() {
+    let world = World::new();
+    let cluster = world.cluster(limited(1, 10, 100));
+    let busy = world.lease(&cluster);
+    let mut fresh = world.ask(&cluster, Reuse::Fresh);
+    world.env.run();
+    assert!(!fresh.is_ready());
+    complete(busy);
+    world.env.run();
+    assert!(!fresh.lease().is_reused());
+    assert_eq!(world.net.open.get(), 1);
+}
+
+#[test]
+fn a_host_without_a_connection_gets_one_past_the_limit() {
+    let world = World::new();
+    let cluster = world.cluster(ClusterParams { hosts: hosts([1, 2]), ..limited(1, 10, 100) });
+    let one = world.lease(&cluster);
+    let mut two = world.ask_host(&cluster, &cluster.hosts()[1], Reuse::Allowed);
+    world.env.run();
+    let two = two.lease();
+    assert_eq!(world.net.open.get(), 2);
+    let mut three = world.ask_host(&cluster, &cluster.hosts()[1], Reuse::Allowed);
+    world.env.run();
+    assert!(!three.is_ready(), "but no second one");
+    complete(two);
+    complete(three.lease());
+    complete(one);
+}
