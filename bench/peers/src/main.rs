@@ -1,3 +1,115 @@
-//! Side-by-side measurements of Ringway and its peers.
+//! Side-by-side measurements of Ringway and its peers: proxies pinned to one core, client and upstream to
+//! another, rounds interleaved, CPU read from `/proc`. See README.md of this crate.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and sleeps; no worker runs here")]
+
+mod bars;
+mod bench;
+mod cgroup;
+mod cli;
+mod launch;
+mod load;
+mod machine;
+mod message;
+mod metric;
+mod peers;
+mod procfs;
+mod report;
+mod rounds;
+mod scenarios;
+mod scratch;
+mod setup;
+mod stats;
+mod upstream;
+mod watch;
+
+use std::ffi::OsString;
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use bench::Bench;
+use cli::{Options, Request};
+use machine::Machine;
+use report::{Report, Table};
+use scenarios::SCENARIOS;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match dispatch(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringway-bench-peers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: Vec<OsString>) -> Result<()> {
+    match args.first().and_then(|a| a.to_str()) {
+        Some(launch::EXEC) => return launch::become_program(args.into_iter().skip(1).collect()),
+        Some(bench::UPSTREAM) => {
+            let address = |index: usize| -> Result<_> {
+                let text = args.get(index).and_then(|a| a.to_str()).context("an address is missing")?;
+                text.parse().with_context(|| format!("address {text:?}"))
+            };
+            return upstream::run(address(1)?, address(2)?);
+        }
+        _ => {}
+    }
+    match cli::parse(args.into_iter().map(|a| a.to_string_lossy().into_owned()))? {
+        Request::Run(options) => run(*options),
+        Request::Setup(places) => {
+            setup::run(&places);
+            Ok(())
+        }
+        Request::List => {
+            peers::PEERS.iter().for_each(|p| println!("peer      {}", p.name()));
+            SCENARIOS.iter().for_each(|s| println!("scenario  {:<16} {}", s.name(), s.about()));
+            Ok(())
+        }
+        Request::Help => {
+            print!("{}", cli::HELP);
+            Ok(())
+        }
+    }
+}
+
+fn run(options: Options) -> Result<()> {
+    let bench = Bench::start(options.clone())?;
+    let method = format!(
+        "Proxy on core {}, client and upstream on core {}; up to {} interleaved rounds of {} s after {} s of warm-up; \
+         medians (min..max).",
+        options.proxy_core,
+        options.load_core,
+        options.rounds,
+        options.window.as_secs_f64(),
+        options.warm_up.as_secs_f64()
+    );
+    let peers = bench.peers.iter().map(|e| (e.peer.name(), e.found.clone().map(|f| f.version))).collect();
+    let mut report = Report { machine: Machine::here(), method, peers, tables: Vec::new() };
+    for scenario in SCENARIOS.iter().filter(|s| options.scenarios.iter().any(|n| n == s.name())) {
+        eprintln!("{} ...", scenario.name());
+        let rows = scenario.run(&bench).with_context(|| format!("scenario {}", scenario.name()))?;
+        let table = Table::new(*scenario, rows);
+        eprintln!("{}", report::table_text(&table));
+        report.tables.push(table);
+        // Written after each scenario, so that an interrupted run keeps what it has.
+        write(&options, &report)?;
+    }
+    print!("{}", report::markdown(&report));
+    Ok(())
+}
+
+fn write(options: &Options, report: &Report) -> Result<()> {
+    if let Some(file) = &options.markdown {
+        fs::write(file, report::markdown(report)).with_context(|| format!("writing {}", file.display()))?;
+    }
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&report::json(report))? + "\n";
+        fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}

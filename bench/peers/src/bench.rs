@@ -1,0 +1,123 @@
+//! What every scenario works with: the upstream, the peers that can run, and how one is started.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cli::Options;
+use crate::launch::{self, Program, Running};
+use crate::load::Plan;
+use crate::peers::{self, Found, Mode, Peer, Site};
+use crate::procfs;
+use crate::scratch::ScratchDir;
+use crate::watch::Watch;
+
+/// The hidden subcommand of the upstream: `HTTP-ADDRESS TCP-ADDRESS`.
+pub(crate) const UPSTREAM: &str = "serve-upstream";
+
+/// The upstream, the options, and the peers.
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) peers: Vec<Entrant>,
+    http: SocketAddr,
+    tcp: SocketAddr,
+    upstream: Running,
+    _dir: ScratchDir,
+}
+
+/// A peer, found or not.
+pub(crate) struct Entrant {
+    pub(crate) peer: &'static dyn Peer,
+    /// Or why it is skipped.
+    pub(crate) found: Result<Found, String>,
+}
+
+/// One running proxy.
+pub(crate) struct Instance {
+    /// Where the client connects.
+    pub(crate) target: SocketAddr,
+    /// `None` for the peer that is no process.
+    running: Option<Running>,
+    /// Declared last: removed when the process has ended.
+    _dir: ScratchDir,
+}
+
+impl Bench {
+    /// Pins this thread to the load core, starts the upstream and looks for the peers.
+    pub(crate) fn start(options: Options) -> Result<Self> {
+        launch::raise_descriptor_limit();
+        launch::pin(&[options.load_core])?;
+        let (http, tcp) = (launch::free_address()?, launch::free_address()?);
+        let dir = ScratchDir::new("upstream")?;
+        let program = Program::new(std::env::current_exe()?, [UPSTREAM.to_owned(), http.to_string(), tcp.to_string()]);
+        let mut upstream = Running::start(&program, &[options.load_core], None, dir.path().join("log"))?;
+        for address in [http, tcp] {
+            upstream.wait_for(address).context("the upstream")?;
+        }
+        let entrant = |peer: &'static dyn Peer| Entrant { peer, found: peer.find(&options.places) };
+        let peers = options.peers.iter().filter_map(|name| peers::by_name(name)).map(entrant).collect();
+        Ok(Self { options, peers, http, tcp, upstream, _dir: dir })
+    }
+
+    /// Starts `peer` on `cores`. `prepare` may write files into its directory first.
+    pub(crate) fn launch(
+        &self,
+        entrant: &Entrant,
+        mode: Mode,
+        cores: &[usize],
+        cgroup: Option<&Path>,
+        prepare: impl FnOnce(&Site) -> Result<()>,
+    ) -> Result<Instance> {
+        let found = entrant.found.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
+        let upstream = if mode == Mode::Http { self.http } else { self.tcp };
+        let dir = ScratchDir::new(entrant.peer.name())?;
+        let (listen, admin) = (launch::free_address()?, launch::free_address()?);
+        let site = Site { mode, listen, admin, upstream, dir: dir.path().to_owned() };
+        prepare(&site)?;
+        let Some(program) = entrant.peer.program(found, &site)? else {
+            return Ok(Instance { target: upstream, running: None, _dir: dir });
+        };
+        let mut running = Running::start(&program, cores, cgroup, dir.path().join("log"))?;
+        running.wait_for(listen)?;
+        Ok(Instance { target: listen, running: Some(running), _dir: dir })
+    }
+
+    /// Starts `entrant` on the proxy core with nothing special.
+    pub(crate) fn launch_plain(&self, entrant: &Entrant, mode: Mode) -> Result<Instance> {
+        self.launch(entrant, mode, &[self.options.proxy_core], None, |_| Ok(()))
+    }
+
+    /// Watches both cores; `proxy` are the processes of the peer under load.
+    pub(crate) fn watch(&self, proxy: &[u32]) -> Result<Watch> {
+        Watch::begin(&[self.options.proxy_core, self.options.load_core], &self.own(proxy))
+    }
+
+    /// The processes that belong to the measurement.
+    pub(crate) fn own(&self, proxy: &[u32]) -> Vec<u32> {
+        let mut own = self.upstream.pids();
+        own.push(std::process::id());
+        own.extend(proxy);
+        own
+    }
+}
+
+impl Instance {
+    /// The processes of the proxy; none for the peer that is no process.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.running.as_ref().map(Running::pids).unwrap_or_default()
+    }
+
+    pub(crate) fn rss(&self) -> u64 {
+        procfs::rss_bytes(&self.pids())
+    }
+
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
+        self.running.as_mut().map_or(Ok(()), Running::check_alive)
+    }
+
+    /// Sends one request and waits for its reply: the proxy works.
+    pub(crate) fn check_serves(&self, plan: Plan) -> Result<()> {
+        crate::load::Load::start_idle(plan, 1, std::time::Duration::from_secs(10)).map(drop)
+    }
+}

@@ -1,0 +1,57 @@
+//! What a round can measure: the one list of names, units and precisions.
+
+/// One measured quantity. `key` names it in the JSON, `title` heads its column.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Metric {
+    pub(crate) key: &'static str,
+    pub(crate) title: &'static str,
+    /// Digits after the point in the Markdown.
+    pub(crate) digits: usize,
+}
+
+const fn metric(key: &'static str, title: &'static str, digits: usize) -> Metric {
+    Metric { key, title, digits }
+}
+
+/// CPU microseconds of the proxy (all its processes and threads) per request.
+pub(crate) const CPU_US: Metric = metric("cpu_us_per_request", "CPU us/req", 2);
+/// Completed requests per second.
+pub(crate) const RATE: Metric = metric("requests_per_second", "req/s", 0);
+/// Median latency in microseconds, seen by the client.
+pub(crate) const P50_US: Metric = metric("p50_us", "p50 us", 0);
+/// 99th percentile of the latency in microseconds.
+pub(crate) const P99_US: Metric = metric("p99_us", "p99 us", 0);
+/// 99.9th percentile of the latency in microseconds.
+pub(crate) const P999_US: Metric = metric("p999_us", "p99.9 us", 0);
+/// Requests that did not end in a complete, correct reply.
+pub(crate) const ERRORS: Metric = metric("errors", "errors", 0);
+/// Share of its core that the proxy used, in percent: under 100 the load side was the limit.
+pub(crate) const BUSY: Metric = metric("proxy_busy_percent", "busy %", 0);
+/// Resident memory of the proxy in MiB at the end of the round.
+pub(crate) const RSS_MIB: Metric = metric("rss_mib", "RSS MiB", 1);
+
+/// Growth of resident memory per idle connection, in bytes.
+pub(crate) const IDLE_BYTES: Metric = metric("rss_bytes_per_connection", "RSS B/conn", 0);
+/// Growth of the cgroup's charge (kernel memory included) per idle connection, in bytes.
+pub(crate) const CGROUP_BYTES: Metric = metric("cgroup_bytes_per_connection", "cgroup B/conn", 0);
+/// CPU of the proxy while nothing happens, in percent of one core.
+pub(crate) const IDLE_CPU: Metric = metric("idle_cpu_percent", "idle CPU %", 3);
+/// Resident memory in MiB before the first connection.
+pub(crate) const RSS_BEFORE: Metric = metric("rss_before_mib", "RSS before MiB", 1);
+/// Resident memory in MiB with all connections open.
+pub(crate) const RSS_OPEN: Metric = metric("rss_open_mib", "RSS open MiB", 1);
+/// Resident memory in MiB after all connections were closed.
+pub(crate) const RSS_AFTER: Metric = metric("rss_after_mib", "RSS after MiB", 1);
+
+/// Growth of resident memory caused by the slow readers, in MiB.
+pub(crate) const RSS_GROWTH: Metric = metric("rss_growth_mib", "RSS growth MiB", 1);
+/// p99 without the disturbance, in microseconds.
+pub(crate) const BASE_P99_US: Metric = metric("base_p99_us", "p99 us before", 0);
+/// p99 with the disturbance over p99 without it.
+pub(crate) const P99_RATIO: Metric = metric("p99_ratio", "p99 ratio", 2);
+/// CPU milliseconds of the threads that are not workers, per swap of the configuration.
+pub(crate) const CONTROL_MS: Metric = metric("control_cpu_ms_per_swap", "control CPU ms/swap", 1);
+/// Swaps seen to be in force before the next one was written.
+pub(crate) const SWAPS_APPLIED: Metric = metric("swaps_applied", "swaps applied", 0);
+/// Swaps written.
+pub(crate) const SWAPS_WRITTEN: Metric = metric("swaps_written", "swaps written", 0);

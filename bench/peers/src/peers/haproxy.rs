@@ -1,0 +1,55 @@
+//! HAProxy, one thread.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{Found, Mode, Peer, Places, Program, Site};
+
+pub(crate) struct Haproxy;
+
+impl Peer for Haproxy {
+    fn name(&self) -> &'static str {
+        "haproxy"
+    }
+
+    fn find(&self, _places: &Places) -> Result<Found, String> {
+        let path = super::in_path("haproxy")?;
+        let text = super::output(&path, &["-v"])?;
+        Ok(Found { path, version: super::version_in(&text).unwrap_or(text) })
+    }
+
+    fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
+        let file = site.dir.join("haproxy.cfg");
+        fs::write(&file, config(site)).with_context(|| format!("writing {}", file.display()))?;
+        Ok(Some(Program::new(&found.path, ["-db".into(), "-f".into(), file.into_os_string()])))
+    }
+}
+
+fn config(site: &Site) -> String {
+    let Site { listen, upstream, .. } = site;
+    // No strict limits: with connections reused, far fewer descriptors are needed than twice maxconn, which it demands.
+    // `always`: the manual allows it where, as here, the upstream keeps idle connections open.
+    let mode = match site.mode {
+        Mode::Http => "  mode http\n  option http-keep-alive\n  http-reuse always\n  option forwardfor\n",
+        Mode::Tcp => "  mode tcp\n",
+    };
+    format!(
+        "global
+  nbthread 1
+  maxconn 15000
+  no strict-limits
+defaults
+{mode}  no log
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+  timeout http-keep-alive 600s
+frontend web
+  bind {listen} backlog 4096
+  default_backend app
+backend app
+  server s1 {upstream} pool-purge-delay 600s
+"
+    )
+}

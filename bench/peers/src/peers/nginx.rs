@@ -1,0 +1,121 @@
+//! nginx: as an HTTP proxy, and as a TCP proxy (its stream module).
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::{Found, Mode, Peer, Places, Program, Site};
+
+/// nginx in the mode that the scenario asks for.
+pub(crate) const NGINX: Nginx = Nginx { name: "nginx", stream_only: false };
+/// nginx's stream proxy under HTTP traffic: what the raw pump is compared with.
+pub(crate) const NGINX_TCP: Nginx = Nginx { name: "nginx-tcp", stream_only: true };
+
+pub(crate) struct Nginx {
+    name: &'static str,
+    stream_only: bool,
+}
+
+/// Where distributions keep the stream module when it is not built in.
+const STREAM_MODULES: &[&str] =
+    &["/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/lib64/nginx/modules/ngx_stream_module.so"];
+
+impl Peer for Nginx {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn find(&self, _places: &Places) -> Result<Found, String> {
+        let path = super::in_path("nginx")?;
+        let text = super::output(&path, &["-V"])?;
+        if self.stream_only && stream_module().is_none() && !text.contains("--with-stream ") {
+            return Err("nginx is installed without its stream module".into());
+        }
+        Ok(Found { path, version: super::version_in(&text).unwrap_or(text) })
+    }
+
+    fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
+        let stream = self.stream_only || site.mode == Mode::Tcp;
+        let text = if stream { stream_config(site) } else { http_config(site) };
+        let file = site.dir.join("nginx.conf");
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+        let args = ["-p".into(), site.dir.clone().into_os_string(), "-c".into(), file.into_os_string()];
+        Ok(Some(Program::new(&found.path, args)))
+    }
+
+    fn carries(&self, mode: Mode) -> bool {
+        !self.stream_only || mode == Mode::Http
+    }
+}
+
+fn stream_module() -> Option<&'static str> {
+    STREAM_MODULES.iter().copied().find(|file| Path::new(file).exists())
+}
+
+fn main_config() -> String {
+    // Started by root, workers would change to a user who may not write into the scratch directory.
+    let user = if rustix::process::getuid().is_root() { "user root;\n" } else { "" };
+    format!(
+        "{user}daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr crit;\n\
+         events {{ use epoll; worker_connections 20000; multi_accept on; }}\n"
+    )
+}
+
+fn http_config(site: &Site) -> String {
+    let Site { listen, upstream, .. } = site;
+    main_config()
+        + &format!(
+            "http {{
+  access_log off;
+  server_tokens off;
+  tcp_nodelay on;
+  keepalive_timeout 600s;
+  keepalive_requests 1000000000;
+  client_body_buffer_size 64k;
+  client_max_body_size 64m;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+  proxy_buffer_size 16k;
+  proxy_buffers 16 16k;
+  proxy_busy_buffers_size 64k;
+  proxy_max_temp_file_size 0;
+  upstream app {{
+    server {upstream};
+    keepalive 16384;
+    keepalive_requests 1000000000;
+    keepalive_timeout 600s;
+  }}
+  server {{
+    listen {listen} reuseport backlog=4096;
+    location / {{
+      proxy_pass http://app;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+    }}
+  }}
+}}
+"
+        )
+}
+
+fn stream_config(site: &Site) -> String {
+    let Site { listen, upstream, .. } = site;
+    let load = stream_module().map(|file| format!("load_module {file};\n")).unwrap_or_default();
+    load + &main_config()
+        + &format!(
+            "stream {{
+  access_log off;
+  tcp_nodelay on;
+  proxy_timeout 600s;
+  upstream app {{ server {upstream}; }}
+  server {{
+    listen {listen} reuseport backlog=4096;
+    proxy_pass app;
+  }}
+}}
+"
+        )
+}

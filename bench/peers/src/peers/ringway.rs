@@ -1,0 +1,50 @@
+//! Ringway itself, one worker.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{Found, Mode, Peer, Places, Program, Site};
+
+pub(crate) struct Ringway;
+
+/// Where in `site.dir` the configuration lies.
+pub(crate) const CONFIG: &str = "ringway.yaml";
+
+impl Peer for Ringway {
+    fn name(&self) -> &'static str {
+        "ringway"
+    }
+
+    fn find(&self, places: &Places) -> Result<Found, String> {
+        let path = super::built_here(places.ringway.as_deref(), places, "ringway")?;
+        let text = super::output(&path, &["--version"])?;
+        Ok(Found { path, version: super::version_in(&text).unwrap_or(text) })
+    }
+
+    fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
+        let file = site.dir.join(CONFIG);
+        // A scenario may have written one of its own.
+        if !file.exists() {
+            fs::write(&file, config(site, ROUTE_ALL)).with_context(|| format!("writing {}", file.display()))?;
+        }
+        Ok(Some(Program::new(&found.path, ["run".into(), "-c".into(), file.into_os_string()])))
+    }
+}
+
+/// One virtual host that sends everything to the upstream.
+pub(crate) const ROUTE_ALL: &str =
+    "        - { domains: [\"*\"], routes: [ { match: { prefix: / }, route: { cluster: app } } ] }\n";
+
+/// A configuration for `site` with `virtual_hosts`, entries of a YAML list indented by eight spaces.
+pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
+    let Site { listen, admin, upstream, .. } = site;
+    let (listener, protocol) = match site.mode {
+        Mode::Http => (format!("    protocol: http1\n    routes:\n      virtual_hosts:\n{virtual_hosts}"), "http1"),
+        Mode::Tcp => ("    protocol: tcp\n    cluster: app\n".to_owned(), "tcp"),
+    };
+    format!(
+        "workers: 1\nadmin: {{ address: \"{admin}\" }}\nlisteners:\n  - name: web\n    address: \"{listen}\"\n{listener}\
+         clusters:\n  - {{ name: app, protocol: {protocol}, endpoints: [\"{upstream}\"] }}\n"
+    )
+}

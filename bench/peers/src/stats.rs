@@ -1,0 +1,94 @@
+//! Medians and spreads of rounds.
+
+use std::collections::BTreeMap;
+
+use crate::metric::Metric;
+
+/// What one round of one peer measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sample {
+    values: BTreeMap<&'static str, f64>,
+    /// Why this round is not to be trusted, if so.
+    pub(crate) disturbed: Option<String>,
+    /// A remark for the reader, such as the first error of the round.
+    pub(crate) note: Option<String>,
+}
+
+impl Sample {
+    pub(crate) fn new(disturbed: Option<String>, note: Option<String>) -> Self {
+        Self { values: BTreeMap::new(), disturbed, note }
+    }
+
+    pub(crate) fn set(&mut self, metric: &Metric, value: f64) {
+        self.values.insert(metric.key, value);
+    }
+
+    pub(crate) fn value(&self, metric: &Metric) -> Option<f64> {
+        self.values.get(metric.key).copied()
+    }
+}
+
+/// Median and range of one metric over rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Summary {
+    /// Summary of `values`, or nothing if there are none.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let upper = sorted.len() / 2;
+        let high = *sorted.get(upper)?;
+        let low = if sorted.len().is_multiple_of(2) { *sorted.get(upper - 1)? } else { high };
+        Some(Self { median: (low + high) / 2.0, min, max })
+    }
+}
+
+/// Summary of `metric` over the rounds that have it.
+pub(crate) fn summarise(samples: &[Sample], metric: &Metric) -> Option<Summary> {
+    Summary::of(samples.iter().filter_map(|s| s.value(metric)))
+}
+
+/// Rounds whose `metric` is more than `factor` times the median of all rounds.
+pub(crate) fn outliers(samples: &[Sample], metric: &Metric, factor: f64) -> Vec<usize> {
+    let Some(summary) = summarise(samples, metric) else { return Vec::new() };
+    let limit = summary.median * factor;
+    let above = |s: &Sample| s.value(metric).is_some_and(|v| v > limit && limit > 0.0);
+    samples.iter().enumerate().filter(|(_, s)| above(s)).map(|(i, _)| i).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::CPU_US;
+
+    fn samples(values: &[f64]) -> Vec<Sample> {
+        let one = |v: &f64| {
+            let mut s = Sample::default();
+            s.set(&CPU_US, *v);
+            s
+        };
+        values.iter().map(one).collect()
+    }
+
+    #[test]
+    fn median_of_odd_even_and_none() {
+        assert_eq!(Summary::of([3.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Summary::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
+        assert_eq!(Summary::of([]), None);
+        assert_eq!(Summary::of([f64::NAN, 1.0]).unwrap().max, 1.0);
+    }
+
+    #[test]
+    fn outliers_are_above_the_factor_only() {
+        assert_eq!(outliers(&samples(&[10.0, 10.5, 13.0, 9.0, 10.0]), &CPU_US, 1.25), vec![2]);
+        assert!(outliers(&samples(&[10.0, 12.4]), &CPU_US, 1.25).is_empty());
+        assert!(outliers(&samples(&[0.0, 0.0]), &CPU_US, 1.25).is_empty());
+        assert!(outliers(&[], &CPU_US, 1.25).is_empty());
+    }
+}
