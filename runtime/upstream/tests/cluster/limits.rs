@@ -4,7 +4,7 @@ use ringway_api::ResponseFlag;
 use ringway_upstream::{AcquireError, Breaker, CloseCause, ClusterParams, Reuse};
 
 use crate::net::Mode;
-use crate::world::{CONNECT_TIMEOUT, World, complete, hosts, limited};
+use crate::world::{CONNECT_TIMEOUT, World, complete, hosts, limited, request};
 
 #[test]
 fn past_the_limit_on_connections_requests_wait_for_a_free_one() {
@@ -33,6 +33,36 @@ fn a_connection_that_ends_makes_room_for_one_who_waits() {
     let lease = waiting.lease();
     assert!(!lease.is_reused());
     assert_eq!(world.net.open.get(), 1);
+}
+
+#[test]
+fn the_place_of_a_connection_that_ended_is_free_at_once() {
+    let world = World::new();
+    let cluster = world.cluster(limited(2, 10, 100));
+    let (mut dying, _busy) = (world.lease(&cluster), world.lease(&cluster));
+    let mut waiting = world.ask(&cluster, Reuse::Allowed);
+    drop(dying.open(request()));
+    drop(dying);
+    world.env.run();
+    drop(waiting.lease());
+    assert_eq!((world.tally.opened.get(), world.net.open.get()), (3, 2));
+}
+
+#[test]
+fn the_place_of_a_failed_attempt_goes_to_the_next_in_line() {
+    let world = World::new();
+    let cluster = world.cluster(limited(2, 10, 100));
+    let _busy = world.lease(&cluster);
+    world.net.mode.set(Mode::Hold);
+    let mut asks: Vec<_> = (0..2).map(|_| world.ask(&cluster, Reuse::Allowed)).collect();
+    world.env.run();
+    assert_eq!(world.net.held(), 1);
+    world.net.settle_one(false);
+    world.env.run();
+    assert!(matches!(asks[0].error(), AcquireError::Connect { .. }));
+    world.net.settle_one(true);
+    world.env.run();
+    drop(asks[1].lease());
 }
 
 #[test]

@@ -204,6 +204,21 @@ fn a_multiplexed_connection_is_shared_up_to_its_slots() {
 }
 
 #[test]
+fn a_connection_that_takes_fewer_than_expected_gets_company() {
+    let world = World::new();
+    let cluster = world.cluster(ClusterParams { expected_slots: NonZeroU32::new(3).unwrap(), ..params([1]) });
+    let mut asks: Vec<_> = (0..3).map(|_| world.ask(&cluster, Reuse::Allowed)).collect();
+    world.net.mode.set(Mode::Hold);
+    world.env.run();
+    assert_eq!(world.net.held(), 1, "one is expected to do");
+    world.net.mode.set(Mode::Accept);
+    world.net.settle_one(true);
+    world.env.run();
+    let leases: Vec<_> = asks.iter_mut().map(|ask| ask.lease()).collect();
+    assert_eq!((leases.len(), world.tally.opened.get()), (3, 3));
+}
+
+#[test]
 fn those_who_wait_are_served_in_order() {
     let world = World::new();
     world.net.mode.set(Mode::Hold);
