@@ -1,11 +1,13 @@
 //! A worker: one pinned thread with a ring, a driver and tasks.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ringway_api::{Address, Connect, ConnectError, Env, LocalBoxFuture, Time, Timer};
@@ -212,12 +214,13 @@ impl Pace {
     }
 }
 
-/// Where the main future leaves its result.
-struct Outcome<T>(Rc<Cell<Option<T>>>);
+/// Where the main future leaves its result, or its panic.
+struct Outcome<T>(Rc<Cell<Option<thread::Result<T>>>>);
 
 impl<T> Outcome<T> {
+    /// The result once it is there. A panic of the main future goes on here, on the caller's stack.
     fn take(&self) -> Option<T> {
-        self.0.take()
+        self.0.take().map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }
 
@@ -246,7 +249,15 @@ impl Core {
     {
         let result = Rc::new(Cell::new(None));
         let (place, future) = (Rc::clone(&result), main(self.clone()));
-        self.spawn(Box::pin(async move { place.set(Some(future.await)) }));
+        self.spawn(Box::pin(async move {
+            let mut future = Box::pin(future);
+            let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+                Err(panic) => Poll::Ready(Err(panic)),
+            });
+            place.set(Some(caught.await));
+        }));
         Outcome(result)
     }
 
