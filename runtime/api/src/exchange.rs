@@ -27,6 +27,12 @@ pub trait UpstreamConn: 'static {
 pub trait Exchange: BodyStream {
     /// Drives the request out until the next response head. Not called again after `Final` or an error.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ExchangeEvent, ExchangeError>>;
+
+    /// After an error that says `unseen`: the request, if none of its body has been consumed, so that it can be sent
+    /// again.
+    fn reclaim(&mut self) -> Option<Request> {
+        None
+    }
 }
 
 /// What [`Exchange::poll_head`] yields.
