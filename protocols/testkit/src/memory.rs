@@ -1,0 +1,572 @@
+//! Two ends of a byte stream in memory.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use ringway_api::{Chunk, ChunkQueue, Io, Storage};
+
+use crate::Rng;
+
+/// How the bytes of a direction arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// In the chunks they were sent in.
+    #[default]
+    AsSent,
+    /// Everything that is there at once, up to this many bytes.
+    Joined(usize),
+    /// This many bytes at a time.
+    Fixed(usize),
+    /// 1 to this many bytes at a time, joined and cut anew, with a needless `Pending` now and then.
+    Random(usize),
+}
+
+/// What a pair of ends is like.
+#[derive(Clone, Copy, Debug)]
+pub struct PairOptions {
+    /// Bytes a direction holds before its sender must wait; at least 1.
+    pub capacity: usize,
+    /// How bytes arrive, in both directions.
+    pub split: Split,
+    /// For [`Split::Random`].
+    pub seed: u64,
+    /// Whether received chunks claim to lie in a pool (see [`Storage::pooled`]); they are counted then.
+    pub pooled: bool,
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        Self { capacity: 64 << 10, split: Split::AsSent, seed: 0, pooled: true }
+    }
+}
+
+/// One end. Dropping it closes it in order.
+pub struct MemoryIo {
+    out: Rc<Pipe>,
+    inn: Rc<Pipe>,
+    shut: bool,
+    failed: Option<io::ErrorKind>,
+    marked: Cell<u64>,
+}
+
+/// Looks at one end of a pair and meddles with it, from the test's side. Outlives the end.
+#[derive(Clone)]
+pub struct Control {
+    out: Rc<Pipe>,
+    inn: Rc<Pipe>,
+}
+
+/// One direction.
+struct Pipe {
+    options: PairOptions,
+    state: RefCell<PipeState>,
+    pooled: Rc<Cell<usize>>,
+}
+
+struct PipeState {
+    queue: VecDeque<Chunk>,
+    bytes: usize,
+    peak: usize,
+    rng: Rng,
+    /// The sender will send no more.
+    ended: bool,
+    /// The receiver is gone.
+    deaf: bool,
+    reset: bool,
+    stalled: bool,
+    recv_error: Option<io::ErrorKind>,
+    send_error: Option<io::ErrorKind>,
+    sent: u64,
+    acked: u64,
+    received: u64,
+    sends: u64,
+    recvs: u64,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct Pooled {
+    bytes: Vec<u8>,
+    live: Rc<Cell<usize>>,
+}
+
+/// Two connected ends.
+pub fn pair(options: PairOptions) -> (MemoryIo, MemoryIo) {
+    let (a, b) = (Pipe::new(options, 0), Pipe::new(options, 1));
+    (MemoryIo::new(Rc::clone(&a), Rc::clone(&b)), MemoryIo::new(b, a))
+}
+
+// === impl MemoryIo ===
+
+impl MemoryIo {
+    fn new(out: Rc<Pipe>, inn: Rc<Pipe>) -> Self {
+        Self { out, inn, shut: false, failed: None, marked: Cell::new(0) }
+    }
+
+    /// A handle to look at this end and to meddle with it.
+    pub fn control(&self) -> Control {
+        Control { out: Rc::clone(&self.out), inn: Rc::clone(&self.inn) }
+    }
+
+    /// Sends all of `bytes` as one chunk.
+    ///
+    /// # Errors
+    /// As [`Io::poll_send`].
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let mut queue = ChunkQueue::new();
+        queue.push(Chunk::copy_from(bytes.as_ref()));
+        poll_fn(|cx| self.poll_send(cx, &mut queue)).await
+    }
+
+    /// Ends the sending side.
+    ///
+    /// # Errors
+    /// As [`Io::poll_shutdown`].
+    pub async fn finish(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_shutdown(cx)).await
+    }
+
+    /// The next bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Io::poll_recv`].
+    pub async fn recv(&mut self) -> io::Result<Option<Chunk>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Everything up to the end or an error, which is returned beside it.
+    pub async fn recv_to_end(&mut self) -> (Vec<u8>, Option<io::Error>) {
+        let mut all = Vec::new();
+        loop {
+            match self.recv().await {
+                Ok(Some(chunk)) => all.extend_from_slice(&chunk),
+                Ok(None) => return (all, None),
+                Err(error) => return (all, Some(error)),
+            }
+        }
+    }
+
+    /// Reads until what has been read ends with `end`; returns less when the stream ends first.
+    pub async fn recv_until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !all.ends_with(end) {
+            match self.recv().await {
+                Ok(Some(chunk)) => all.extend_from_slice(&chunk),
+                _ => break,
+            }
+        }
+        all
+    }
+
+    /// What has arrived by now, without waiting.
+    pub fn recv_now(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        // A needless `Pending` is not the end of what is there.
+        for _ in 0..8 {
+            while let Poll::Ready(Ok(Some(chunk))) = self.poll_recv(&mut cx) {
+                all.extend_from_slice(&chunk);
+            }
+        }
+        all
+    }
+
+    fn fail(&mut self, kind: io::ErrorKind) -> Poll<io::Result<()>> {
+        self.failed = Some(kind);
+        Poll::Ready(Err(kind.into()))
+    }
+}
+
+impl Io for MemoryIo {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        if let Some(kind) = self.failed {
+            return Poll::Ready(Err(kind.into()));
+        }
+        let polled = self.inn.recv(cx);
+        if let Poll::Ready(Err(error)) = &polled {
+            self.failed = Some(error.kind());
+        }
+        polled
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut ChunkQueue) -> Poll<io::Result<()>> {
+        if let Some(kind) = self.failed {
+            return Poll::Ready(Err(kind.into()));
+        }
+        if self.shut {
+            return self.fail(io::ErrorKind::BrokenPipe);
+        }
+        let mut state = self.out.state.borrow_mut();
+        if let Some(kind) = state.send_error {
+            drop(state);
+            return self.fail(kind);
+        }
+        let mut moved = false;
+        while let Some(chunk) = out.pop() {
+            let room = self.out.options.capacity.saturating_sub(state.bytes);
+            if room == 0 {
+                out.push_front(chunk);
+                break;
+            }
+            let mut chunk = chunk;
+            let part = chunk.split_to(room);
+            out.push_front(chunk);
+            state.accept(part);
+            moved = true;
+        }
+        if moved {
+            state.sends += 1;
+            state.wake_reader();
+        }
+        if out.is_empty() && state.bytes < self.out.options.capacity {
+            return Poll::Ready(Ok(()));
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.failed {
+            Some(kind) => Poll::Ready(Err(kind.into())),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_flush(cx))?;
+        self.shut = true;
+        self.out.end();
+        Poll::Ready(Ok(()))
+    }
+
+    fn abort(&mut self) {
+        self.failed = Some(io::ErrorKind::ConnectionAborted);
+        self.out.reset();
+        self.inn.deafen();
+    }
+
+    fn provably_unseen(&self) -> bool {
+        self.out.state.borrow().acked == self.marked.get()
+    }
+
+    fn mark_sent(&mut self) {
+        self.marked.set(self.out.state.borrow().acked);
+    }
+}
+
+impl Drop for MemoryIo {
+    fn drop(&mut self) {
+        self.out.end();
+        self.inn.deafen();
+    }
+}
+
+impl fmt::Debug for MemoryIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryIo({} in, {} out)", self.inn.state.borrow().bytes, self.out.state.borrow().bytes)
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Holds back what this end has sent (`true`) until it is released (`false`); unacknowledged meanwhile.
+    pub fn stall_sent(&self, stalled: bool) {
+        let mut state = self.out.state.borrow_mut();
+        state.stalled = stalled;
+        if !stalled {
+            state.acked += state.unacked();
+            state.wake_reader();
+        }
+    }
+
+    /// This end's next receive fails with `kind`, after what is already there.
+    pub fn fail_recv(&self, kind: io::ErrorKind) {
+        let mut state = self.inn.state.borrow_mut();
+        state.recv_error = Some(kind);
+        state.wake_reader();
+    }
+
+    /// This end's next send fails with `kind`.
+    pub fn fail_send(&self, kind: io::ErrorKind) {
+        let mut state = self.out.state.borrow_mut();
+        state.send_error = Some(kind);
+        state.wake_writer();
+    }
+
+    /// Bytes this end has sent so far.
+    pub fn sent(&self) -> u64 {
+        self.out.state.borrow().sent
+    }
+
+    /// Calls of `poll_send` that moved something.
+    pub fn sends(&self) -> u64 {
+        self.out.state.borrow().sends
+    }
+
+    /// Bytes this end has received so far.
+    pub fn received(&self) -> u64 {
+        self.inn.state.borrow().received
+    }
+
+    /// Calls of `poll_recv`, with or without a result.
+    pub fn recvs(&self) -> u64 {
+        self.inn.state.borrow().recvs
+    }
+
+    /// Bytes that wait to be received by this end.
+    pub fn waiting(&self) -> usize {
+        self.inn.state.borrow().bytes
+    }
+
+    /// The most bytes that ever waited to be received by this end.
+    pub fn waiting_peak(&self) -> usize {
+        self.inn.state.borrow().peak
+    }
+
+    /// Pooled chunks received by this end that are still alive.
+    pub fn pooled(&self) -> usize {
+        self.inn.pooled.get()
+    }
+
+    /// True once this end has ended its sending side, by dropping it or otherwise.
+    pub fn has_ended(&self) -> bool {
+        self.out.state.borrow().ended
+    }
+
+    /// True once this end has reset the stream.
+    pub fn has_reset(&self) -> bool {
+        self.out.state.borrow().reset
+    }
+
+    /// True once this end is dropped or has reset the stream.
+    pub fn is_gone(&self) -> bool {
+        self.inn.state.borrow().deaf
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Control({} received, {} sent)", self.received(), self.sent())
+    }
+}
+
+// === impl Pipe ===
+
+impl Pipe {
+    fn new(options: PairOptions, salt: u64) -> Rc<Self> {
+        let options = PairOptions { capacity: options.capacity.max(1), ..options };
+        let state = PipeState {
+            queue: VecDeque::new(),
+            bytes: 0,
+            peak: 0,
+            rng: Rng::new(options.seed ^ (salt << 63)),
+            ended: false,
+            deaf: false,
+            reset: false,
+            stalled: false,
+            recv_error: None,
+            send_error: None,
+            sent: 0,
+            acked: 0,
+            received: 0,
+            sends: 0,
+            recvs: 0,
+            reader: None,
+            writer: None,
+        };
+        Rc::new(Self { options, state: RefCell::new(state), pooled: Rc::default() })
+    }
+
+    fn recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        let mut state = self.state.borrow_mut();
+        state.recvs += 1;
+        if state.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if state.bytes > 0 && !state.stalled {
+            if matches!(self.options.split, Split::Random(_)) && state.rng.one_in(4) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let bytes = state.take(self.options.split);
+            state.wake_writer();
+            drop(state);
+            return Poll::Ready(Ok(Some(self.chunk(bytes))));
+        }
+        if let Some(kind) = state.recv_error {
+            return Poll::Ready(Err(kind.into()));
+        }
+        if state.ended && state.bytes == 0 {
+            return Poll::Ready(Ok(None));
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn chunk(&self, bytes: Vec<u8>) -> Chunk {
+        if !self.options.pooled {
+            return Chunk::from(bytes);
+        }
+        self.pooled.set(self.pooled.get() + 1);
+        let len = bytes.len();
+        Chunk::shared(Rc::new(Pooled { bytes, live: Rc::clone(&self.pooled) }), 0, len)
+    }
+
+    fn end(&self) {
+        let mut state = self.state.borrow_mut();
+        state.ended = true;
+        state.wake_reader();
+    }
+
+    fn reset(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.ended, state.reset) = (true, true);
+        state.queue.clear();
+        state.bytes = 0;
+        state.wake_reader();
+    }
+
+    fn deafen(&self) {
+        let mut state = self.state.borrow_mut();
+        state.deaf = true;
+        state.queue.clear();
+        state.bytes = 0;
+        state.wake_writer();
+    }
+}
+
+impl PipeState {
+    fn accept(&mut self, chunk: Chunk) {
+        self.sent += chunk.len() as u64;
+        if self.deaf {
+            // The kernel takes it; the peer answers with a reset that nobody reads.
+            return;
+        }
+        if !self.stalled {
+            self.acked += chunk.len() as u64;
+        }
+        self.bytes += chunk.len();
+        self.peak = self.peak.max(self.bytes);
+        self.queue.push_back(chunk);
+    }
+
+    fn unacked(&self) -> u64 {
+        if self.deaf { 0 } else { self.sent - self.acked }
+    }
+
+    fn take(&mut self, split: Split) -> Vec<u8> {
+        let first = self.queue.front().map_or(0, Chunk::len);
+        let want = match split {
+            Split::AsSent => first,
+            Split::Joined(most) | Split::Fixed(most) => most,
+            Split::Random(most) => 1 + self.rng.below(most),
+        };
+        let mut bytes = Vec::new();
+        while bytes.len() < want.max(1) {
+            let Some(chunk) = self.queue.front_mut() else { break };
+            let part = chunk.split_to(want.max(1) - bytes.len());
+            bytes.extend_from_slice(&part);
+            if chunk.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+        self.bytes -= bytes.len();
+        self.received += bytes.len() as u64;
+        bytes
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if let Some(waker) = self.writer.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Storage for Pooled {
+    fn slice(&self, start: usize, len: usize) -> &[u8] {
+        let end = start.saturating_add(len).min(self.bytes.len());
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    fn pooled(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.live.set(self.live.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sim;
+
+    #[test]
+    fn bytes_arrive_in_order_however_they_are_cut() {
+        for split in [Split::AsSent, Split::Joined(7), Split::Fixed(1), Split::Random(9)] {
+            let sim = Sim::new(1);
+            let (mut a, mut b) = pair(PairOptions { capacity: 5, split, seed: 3, pooled: true });
+            let control = b.control();
+            sim.spawn(async move {
+                for part in ["hello", ", ", "wide wide world"] {
+                    a.send(part).await.unwrap();
+                }
+                a.finish().await.unwrap();
+            });
+            let (all, error) = sim.block_on(b.recv_to_end());
+            assert_eq!((all.as_slice(), error.is_none()), (&b"hello, wide wide world"[..], true), "{split:?}");
+            assert!(control.waiting_peak() <= 5);
+            assert_eq!(control.pooled(), 0);
+        }
+    }
+
+    #[test]
+    fn closing_resetting_and_failing_look_as_on_a_socket() {
+        let sim = Sim::new(1);
+        let (mut a, mut b) = pair(PairOptions::default());
+        sim.block_on(a.finish()).unwrap();
+        assert!(sim.block_on(b.recv()).unwrap().is_none());
+        sim.block_on(b.send("after half-close")).unwrap();
+        assert_eq!(sim.block_on(a.recv()).unwrap().as_deref(), Some(&b"after half-close"[..]));
+        b.abort();
+        assert_eq!(sim.block_on(a.recv()).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(sim.block_on(a.send("x")).is_err(), "errors are sticky");
+
+        let (mut a, b) = pair(PairOptions::default());
+        a.control().fail_send(io::ErrorKind::TimedOut);
+        assert_eq!(sim.block_on(a.send("x")).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(b);
+    }
+
+    #[test]
+    fn what_a_closed_peer_did_not_take_is_provably_unseen() {
+        let sim = Sim::new(1);
+        let (mut a, b) = pair(PairOptions::default());
+        sim.block_on(a.send("first")).unwrap();
+        a.mark_sent();
+        drop(b);
+        sim.block_on(a.send("second")).unwrap();
+        assert!(a.provably_unseen());
+
+        let (mut a, b) = pair(PairOptions::default());
+        a.mark_sent();
+        sim.block_on(a.send("taken")).unwrap();
+        drop(b);
+        assert!(!a.provably_unseen());
+    }
+}
