@@ -84,15 +84,12 @@ impl Bar {
     }
 
     fn verdict(&self, table: &Table) -> Result<Verdict, String> {
-        let median = |peer| {
-            let summary = table.summary(peer, self.metric);
-            summary.map(|s| s.median).ok_or_else(|| format!("no figure of {peer}"))
-        };
-        let figure = median(SUBJECT)?;
+        let overall = |peer| table.overall(peer, self.metric).ok_or_else(|| format!("no figure of {peer}"));
+        let figure = overall(SUBJECT)?;
         let allowed = match self.limit {
             Limit::Absolute(limit) => limit,
             Limit::TimesBest(factor, peers) => {
-                let figures: Vec<f64> = peers.iter().map(|p| median(p)).collect::<Result<_, _>>()?;
+                let figures: Vec<f64> = peers.iter().map(|p| overall(p)).collect::<Result<_, _>>()?;
                 factor * figures.into_iter().fold(f64::INFINITY, f64::min)
             }
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::calibrate;
 use crate::cli::Options;
 use crate::launch::{self, Program, Running};
 use crate::load::Plan;
@@ -91,6 +92,11 @@ impl Bench {
     /// Watches both cores; `proxy` are the processes of the peer under load.
     pub(crate) fn watch(&self, proxy: &[u32]) -> Result<Watch> {
         Watch::begin(&[self.options.proxy_core, self.options.load_core], &self.own(proxy))
+    }
+
+    /// Time of the fixed work on the proxy core.
+    pub(crate) fn work_ns(&self) -> Result<f64> {
+        calibrate::work_ns(self.options.proxy_core)
     }
 
     /// The processes that belong to the measurement.

@@ -27,6 +27,8 @@ usage: ringway-bench-peers [run] [options]    measure and print Markdown
   --ringway FILE       the ringway binary (default: beside this one)
   --pump FILE          the pump binary (default: beside this one)
   --peers-dir DIR      where `setup` installs (default: .peers of this crate)
+  --nice N             scheduling priority of the whole run, -20 to 19: a negative one keeps other work of
+                       a busy machine away from the figures, and starves it meanwhile (default: unchanged)
   --cgroup DIR         memory cgroup (v1 or v2) in which groups for the proxies may be made
                        (default: this process's own, if cgroup v2 lets it)
 ";
@@ -52,6 +54,7 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) proxy_core: usize,
     pub(crate) load_core: usize,
+    pub(crate) niceness: Option<i32>,
     pub(crate) cgroup: Option<PathBuf>,
     pub(crate) places: Places,
 }
@@ -96,6 +99,7 @@ impl Options {
             json: None,
             proxy_core: 0,
             load_core: 1,
+            niceness: None,
             cgroup: None,
             places,
         }
@@ -115,6 +119,7 @@ impl Options {
             "--ringway" => self.places.ringway = Some(value.into()),
             "--pump" => self.places.pump = Some(value.into()),
             "--peers-dir" => self.places.local = value.into(),
+            "--nice" => self.niceness = Some(value.parse::<i32>()?.clamp(-20, 19)),
             "--cgroup" => self.cgroup = Some(value.into()),
             _ => bail!("unknown option; see --help"),
         }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setpriority_process, setrlimit, setsid};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::procfs;
@@ -19,6 +19,10 @@ const DESCRIPTORS: u64 = 65_536;
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+const AUTOGROUP: &str = "/proc/self/autogroup";
+
+/// The hidden first argument of a run that is to take the priority it was asked for.
+pub(crate) const PRIORITISED: &str = "run-prioritised";
 /// The hidden subcommand that prepares a process and becomes the program: see [`become_program`].
 pub(crate) const EXEC: &str = "exec-pinned";
 
@@ -155,6 +159,25 @@ pub(crate) fn raise_descriptor_limit() {
         // The hard limit always may be reached; if not, the run shows it as a failed connection.
         setrlimit(Resource::Nofile, highest).unwrap_or_default();
     }
+}
+
+/// Descriptors that a process started from here may have.
+pub(crate) fn descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Gives this process and all that it starts the scheduling priority `niceness`. Where sessions share the CPU as
+/// groups, it begins a session, so that the priority holds against others. The parent's end ends it.
+pub(crate) fn prioritise(niceness: i32) -> Result<()> {
+    setpriority_process(None, niceness).context("setting the priority")?;
+    setsid().context("beginning a session")?;
+    // Absent where the kernel does not group sessions.
+    if Path::new(AUTOGROUP).exists() {
+        fs::write(AUTOGROUP, niceness.to_string()).context("setting the priority of the session")?;
+    }
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    Ok(())
 }
 
 /// A loopback address that nobody listens on, below the range from which the kernel picks client ports.

@@ -6,6 +6,7 @@
 
 mod bars;
 mod bench;
+mod calibrate;
 mod cgroup;
 mod cli;
 mod launch;
@@ -26,7 +27,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -59,8 +60,14 @@ fn dispatch(args: Vec<OsString>) -> Result<()> {
         }
         _ => {}
     }
-    match cli::parse(args.into_iter().map(|a| a.to_string_lossy().into_owned()))? {
-        Request::Run(options) => run(*options),
+    let prioritised = args.first().is_some_and(|a| a == launch::PRIORITISED);
+    let words = args.iter().skip(usize::from(prioritised)).map(|a| a.to_string_lossy().into_owned());
+    match cli::parse(words)? {
+        Request::Run(options) => match options.niceness {
+            Some(_) if !prioritised => run_in_child(&args),
+            Some(niceness) => launch::prioritise(niceness).and_then(|()| run(*options)),
+            None => run(*options),
+        },
         Request::Setup(places) => {
             setup::run(&places);
             Ok(())
@@ -77,16 +84,25 @@ fn dispatch(args: Vec<OsString>) -> Result<()> {
     }
 }
 
+/// Runs in a child that may begin a session of its own: a process that a shell started often may not.
+fn run_in_child(args: &[OsString]) -> Result<()> {
+    let program = std::env::current_exe()?;
+    let status = Command::new(program).arg(launch::PRIORITISED).args(args).status().context("starting the run")?;
+    anyhow::ensure!(status.success(), "the run ended with {status}");
+    Ok(())
+}
+
 fn run(options: Options) -> Result<()> {
     let bench = Bench::start(options.clone())?;
     let method = format!(
         "Proxy on core {}, client and upstream on core {}; up to {} interleaved rounds of {} s after {} s of warm-up; \
-         medians (min..max).",
+         medians (min..max), errors of the worst round{}.",
         options.proxy_core,
         options.load_core,
         options.rounds,
         options.window.as_secs_f64(),
-        options.warm_up.as_secs_f64()
+        options.warm_up.as_secs_f64(),
+        options.niceness.map(|n| format!("; priority {n}")).unwrap_or_default()
     );
     let peers = bench.peers.iter().map(|e| (e.peer.name(), e.found.clone().map(|f| f.version))).collect();
     let mut report = Report { machine: Machine::here(), method, peers, tables: Vec::new() };

@@ -7,10 +7,12 @@ pub(crate) struct Metric {
     pub(crate) title: &'static str,
     /// Digits after the point in the Markdown.
     pub(crate) digits: usize,
+    /// The worst round counts, not the median one.
+    pub(crate) worst: bool,
 }
 
 const fn metric(key: &'static str, title: &'static str, digits: usize) -> Metric {
-    Metric { key, title, digits }
+    Metric { key, title, digits, worst: false }
 }
 
 /// CPU microseconds of the proxy (all its processes and threads) per request.
@@ -23,13 +25,15 @@ pub(crate) const P50_US: Metric = metric("p50_us", "p50 us", 0);
 pub(crate) const P99_US: Metric = metric("p99_us", "p99 us", 0);
 /// 99.9th percentile of the latency in microseconds.
 pub(crate) const P999_US: Metric = metric("p999_us", "p99.9 us", 0);
-/// Requests that did not end in a complete, correct reply.
-pub(crate) const ERRORS: Metric = metric("errors", "errors", 0);
+/// Requests that did not end in a complete, correct reply; those of a repeated round count too.
+pub(crate) const ERRORS: Metric = Metric { key: "errors", title: "errors", digits: 0, worst: true };
 /// Share of its core that the proxy used, in percent: under 100 the load side was the limit.
 pub(crate) const BUSY: Metric = metric("proxy_busy_percent", "busy %", 0);
 /// Resident memory of the proxy in MiB at the end of the round.
 pub(crate) const RSS_MIB: Metric = metric("rss_mib", "RSS MiB", 1);
 
+/// Client connections, where the descriptor limit may lower their number.
+pub(crate) const CONNECTIONS: Metric = metric("connections", "connections", 0);
 /// Growth of resident memory per idle connection, in bytes.
 pub(crate) const IDLE_BYTES: Metric = metric("rss_bytes_per_connection", "RSS B/conn", 0);
 /// Growth of the cgroup's charge (kernel memory included) per idle connection, in bytes.

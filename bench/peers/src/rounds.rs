@@ -15,14 +15,24 @@ pub(crate) struct Row {
     pub(crate) outcome: Result<Vec<Sample>, String>,
 }
 
+/// A round in which the fixed work took this much longer than in the quickest round is disturbed.
+const SLOW_CORE: f64 = 1.2;
+
 /// Runs `measure` for each of `entrants` in each of `rounds`, then repeats disturbed rounds once. An entrant whose
-/// measurement fails is out, with the reason in its row.
+/// measurement fails is out, with the reason in its row. `calibrate` times the fixed work.
 pub(crate) fn interleave<E>(
     rounds: usize,
     entrants: Vec<(&'static str, Result<E, String>)>,
     primary: &Metric,
+    mut calibrate: impl FnMut() -> Result<f64>,
     mut measure: impl FnMut(&mut E) -> Result<Sample>,
 ) -> Vec<Row> {
+    let mut measure = |entrant: &mut E| -> Result<Sample> {
+        let before = calibrate()?;
+        let mut sample = measure(entrant)?;
+        sample.work_ns = before.max(calibrate()?);
+        Ok(sample)
+    };
     let mut entrants: Vec<(Row, Option<E>)> = entrants
         .into_iter()
         .map(|(peer, entrant)| match entrant {
@@ -35,11 +45,13 @@ pub(crate) fn interleave<E>(
             run_one(row, entrant, round, &mut measure);
         }
     }
+    judge(entrants.iter_mut().map(|(row, _)| row), primary);
     for (row, entrant) in &mut entrants {
-        for round in to_repeat(row, primary) {
+        for round in disturbed(row) {
             run_one(row, entrant, round, &mut measure);
         }
     }
+    judge(entrants.iter_mut().map(|(row, _)| row), primary);
     entrants.into_iter().map(|(row, _)| row).collect()
 }
 
@@ -53,7 +65,7 @@ fn run_one<E>(
     let (Ok(samples), Some(running)) = (&mut row.outcome, entrant.as_mut()) else { return };
     match measure(running) {
         Ok(sample) => match samples.get_mut(round) {
-            Some(old) => *old = sample,
+            Some(old) => *old = sample.replacing(old),
             None => samples.push(sample),
         },
         Err(why) => {
@@ -63,14 +75,25 @@ fn run_one<E>(
     }
 }
 
-/// The disturbed rounds of `row`, which now say so.
-fn to_repeat(row: &mut Row, primary: &Metric) -> Vec<usize> {
-    let Ok(samples) = &mut row.outcome else { return Vec::new() };
-    for outlier in stats::outliers(samples, primary, OUTLIER) {
-        if let Some(sample) = samples.get_mut(outlier) {
-            sample.disturbed.get_or_insert_with(|| format!("more than {OUTLIER} x the median"));
+/// Marks the rounds that ran on a slow core, and those far above their peer's median.
+fn judge<'a>(rows: impl Iterator<Item = &'a mut Row>, primary: &Metric) {
+    let mut rows: Vec<&mut Vec<Sample>> = rows.filter_map(|row| row.outcome.as_mut().ok()).collect();
+    let quickest = rows.iter().flat_map(|s| s.iter()).map(|s| s.work_ns).fold(f64::INFINITY, f64::min);
+    for samples in &mut rows {
+        let outliers = stats::outliers(samples, primary, OUTLIER);
+        for (index, sample) in samples.iter_mut().enumerate() {
+            let slowness = sample.work_ns / quickest;
+            if slowness > SLOW_CORE {
+                sample.disturbed.get_or_insert_with(|| format!("a core {:.0} % slower", (slowness - 1.0) * 100.0));
+            } else if outliers.contains(&index) {
+                sample.disturbed.get_or_insert_with(|| format!("more than {OUTLIER} x the median"));
+            }
         }
     }
+}
+
+fn disturbed(row: &Row) -> Vec<usize> {
+    let samples = row.outcome.as_deref().unwrap_or_default();
     samples.iter().enumerate().filter(|(_, s)| s.disturbed.is_some()).map(|(i, _)| i).collect()
 }
 
@@ -90,11 +113,17 @@ mod tests {
         let mut order = Vec::new();
         let mut calls_of_a = 0;
         let entrants = vec![("a", Ok('a')), ("b", Ok('b')), ("c", Err("not here".to_owned()))];
-        let rows = interleave(3, entrants, &CPU_US, |name| {
-            order.push(*name);
-            calls_of_a += u32::from(*name == 'a');
-            Ok(sample(if *name == 'a' && calls_of_a == 2 { 20.0 } else { 10.0 }))
-        });
+        let rows = interleave(
+            3,
+            entrants,
+            &CPU_US,
+            || Ok(1.0),
+            |name| {
+                order.push(*name);
+                calls_of_a += u32::from(*name == 'a');
+                Ok(sample(if *name == 'a' && calls_of_a == 2 { 20.0 } else { 10.0 }))
+            },
+        );
         assert_eq!(order, ['a', 'b', 'a', 'b', 'a', 'b', 'a']);
         let of_a = rows[0].outcome.as_ref().unwrap();
         assert!(of_a.iter().all(|s| s.value(&CPU_US) == Some(10.0) && s.disturbed.is_none()));
@@ -103,10 +132,37 @@ mod tests {
 
     #[test]
     fn one_failure_ends_one_peer_only() {
-        let rows = interleave(2, vec![("a", Ok(1)), ("b", Ok(2))], &CPU_US, |n| {
-            if *n == 1 { anyhow::bail!("reset") } else { Ok(sample(1.0)) }
-        });
+        let rows = interleave(
+            2,
+            vec![("a", Ok(1)), ("b", Ok(2))],
+            &CPU_US,
+            || Ok(1.0),
+            |n| {
+                if *n == 1 { anyhow::bail!("reset") } else { Ok(sample(1.0)) }
+            },
+        );
         assert!(rows[0].outcome.as_ref().unwrap_err().contains("round 1: reset"));
         assert_eq!(rows[1].outcome.as_ref().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_slow_core_is_seen_and_the_round_repeated() {
+        let mut work = [1.0, 1.0, 1.0, 1.3, 1.0, 1.0].into_iter();
+        let mut calls = 0;
+        let rows = interleave(
+            2,
+            vec![("a", Ok(()))],
+            &CPU_US,
+            || Ok(work.next().unwrap()),
+            |()| {
+                calls += 1;
+                Ok(sample(f64::from(calls)))
+            },
+        );
+        assert_eq!(calls, 3);
+        let samples = rows[0].outcome.as_ref().unwrap();
+        assert_eq!(samples[1].value(&CPU_US), Some(3.0));
+        // 3 is more than 1.25 times the median of 1 and 3: marked, but not repeated again.
+        assert!(samples[1].disturbed.as_ref().unwrap().contains("median"));
     }
 }

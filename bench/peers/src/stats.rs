@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::metric::Metric;
+use crate::metric::{ERRORS, Metric};
 
 /// What one round of one peer measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     values: BTreeMap<&'static str, f64>,
+    /// Time of the fixed work around this round; 0 if not taken.
+    pub(crate) work_ns: f64,
     /// Why this round is not to be trusted, if so.
     pub(crate) disturbed: Option<String>,
     /// A remark for the reader, such as the first error of the round.
@@ -16,11 +18,21 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new(disturbed: Option<String>, note: Option<String>) -> Self {
-        Self { values: BTreeMap::new(), disturbed, note }
+        Self { disturbed, note, ..Self::default() }
     }
 
     pub(crate) fn set(&mut self, metric: &Metric, value: f64) {
         self.values.insert(metric.key, value);
+    }
+
+    /// Takes this round's place of `old`, but not its errors away: a failed request stays one.
+    pub(crate) fn replacing(mut self, old: &Self) -> Self {
+        if let Some(errors) = old.value(&ERRORS).filter(|e| *e > 0.0) {
+            let own = self.value(&ERRORS).unwrap_or(0.0);
+            self.set(&ERRORS, own + errors);
+            self.note = self.note.or_else(|| old.note.clone());
+        }
+        self
     }
 
     pub(crate) fn value(&self, metric: &Metric) -> Option<f64> {
@@ -47,6 +59,11 @@ impl Summary {
         let low = if sorted.len().is_multiple_of(2) { *sorted.get(upper - 1)? } else { high };
         Some(Self { median: (low + high) / 2.0, min, max })
     }
+}
+
+/// The figure that stands for all rounds: the median, or the worst one for metrics that ask for it.
+pub(crate) fn overall(samples: &[Sample], metric: &Metric) -> Option<f64> {
+    summarise(samples, metric).map(|s| if metric.worst { s.max } else { s.median })
 }
 
 /// Summary of `metric` over the rounds that have it.
@@ -82,6 +99,15 @@ mod tests {
         assert_eq!(Summary::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
         assert_eq!(Summary::of([]), None);
         assert_eq!(Summary::of([f64::NAN, 1.0]).unwrap().max, 1.0);
+    }
+
+    #[test]
+    fn errors_of_one_round_are_not_hidden_by_the_median() {
+        let mut rounds = samples(&[1.0, 2.0, 9.0]);
+        rounds[1].set(&ERRORS, 7.0);
+        rounds[0].set(&ERRORS, 0.0);
+        rounds[2].set(&ERRORS, 0.0);
+        assert_eq!((overall(&rounds, &ERRORS), overall(&rounds, &CPU_US)), (Some(7.0), Some(2.0)));
     }
 
     #[test]

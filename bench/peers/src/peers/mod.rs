@@ -42,6 +42,11 @@ pub(crate) trait Peer: Sync {
         true
     }
 
+    /// Whether it opens one upstream connection per client connection: many clients need twice the descriptors.
+    fn pairs_connections(&self) -> bool {
+        false
+    }
+
     /// Whether it is a program of which memory and CPU can be measured.
     fn is_process(&self) -> bool {
         true

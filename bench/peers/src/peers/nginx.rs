@@ -47,6 +47,10 @@ impl Peer for Nginx {
     fn carries(&self, mode: Mode) -> bool {
         !self.stream_only || mode == Mode::Http
     }
+
+    fn pairs_connections(&self) -> bool {
+        self.stream_only
+    }
 }
 
 fn stream_module() -> Option<&'static str> {

@@ -20,4 +20,8 @@ impl Peer for Pump {
         let args = ["--listen".to_owned(), site.listen.to_string(), "--upstream".to_owned(), site.upstream.to_string()];
         Ok(Some(Program::new(&found.path, args)))
     }
+
+    fn pairs_connections(&self) -> bool {
+        true
+    }
 }

@@ -82,7 +82,12 @@ fn bars_text(tables: &[Table]) -> String {
 fn row_cells(table: &Table, row: &Row, samples: &[Sample], ratios: &[&str]) -> Vec<String> {
     let mut out = vec![row.peer.to_owned()];
     for metric in table.columns {
-        out.push(table.summary(row.peer, metric).map_or("-".into(), |s| summary(metric, s, *metric == table.primary)));
+        let text = if *metric == table.primary {
+            table.summary(row.peer, metric).map(|s| with_range(metric, s))
+        } else {
+            table.overall(row.peer, metric).map(|value| number(metric, value))
+        };
+        out.push(text.unwrap_or_else(|| "-".into()));
     }
     let own = table.summary(row.peer, table.primary).map(|s| s.median);
     for peer in ratios {
@@ -100,12 +105,9 @@ fn reference(table: &Table, peer: &str) -> Option<f64> {
     table.summary(peer, table.primary).map(|s| s.median).filter(|m| *m > 0.0)
 }
 
-fn summary(metric: &Metric, summary: Summary, with_range: bool) -> String {
-    let median = number(metric, summary.median);
-    if !with_range {
-        return median;
-    }
-    format!("{median} ({}..{})", number(metric, summary.min), number(metric, summary.max))
+fn with_range(metric: &Metric, summary: Summary) -> String {
+    let Summary { median, min, max } = summary;
+    format!("{} ({}..{})", number(metric, median), number(metric, min), number(metric, max))
 }
 
 fn number(metric: &Metric, value: f64) -> String {

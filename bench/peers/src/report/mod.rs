@@ -44,6 +44,11 @@ impl Table {
         self.rows.iter().find(|r| r.peer == peer)?.outcome.as_deref().ok()
     }
 
+    /// What stands for all rounds of `peer`.
+    pub(crate) fn overall(&self, peer: &str, metric: &Metric) -> Option<f64> {
+        stats::overall(self.samples(peer)?, metric)
+    }
+
     /// Median and range of `metric` over the rounds of `peer`.
     pub(crate) fn summary(&self, peer: &str, metric: &Metric) -> Option<Summary> {
         stats::summarise(self.samples(peer)?, metric)

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::{FRESH_ROUNDS, GET_1K, Scenario, mib, processes};
 use crate::bench::{Bench, Entrant};
 use crate::cgroup::Cgroup;
+use crate::launch;
 use crate::load::Load;
 use crate::metric::{self, Metric};
 use crate::peers::Mode;
@@ -27,6 +28,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(5);
 /// Time to let the proxy release what closed connections held.
 const RELEASE: Duration = Duration::from_secs(3);
+/// For everything that is no client connection.
+const SPARE_DESCRIPTORS: usize = 500;
 const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Scenario for Idle {
@@ -45,6 +48,7 @@ impl Scenario for Idle {
 
     fn columns(&self) -> &'static [&'static Metric] {
         &[
+            &metric::CONNECTIONS,
             &metric::IDLE_BYTES,
             &metric::CGROUP_BYTES,
             &metric::IDLE_CPU,
@@ -61,12 +65,19 @@ impl Scenario for Idle {
     fn run(&self, bench: &Bench) -> Result<Vec<Row>> {
         let rounds = bench.options.rounds.min(FRESH_ROUNDS);
         let round = |entrant: &mut &Entrant| self.round(bench, entrant);
-        Ok(rounds::interleave(rounds, processes(bench, Mode::Http), self.primary(), round))
+        Ok(rounds::interleave(rounds, processes(bench, Mode::Http), self.primary(), || bench.work_ns(), round))
     }
 }
 
 impl Idle {
+    /// As many connections as are wanted and the descriptors of one process allow.
+    fn connections_for(&self, entrant: &Entrant) -> usize {
+        let per_connection = if entrant.peer.pairs_connections() { 2 } else { 1 };
+        self.connections.min(launch::descriptor_limit().saturating_sub(SPARE_DESCRIPTORS) / per_connection)
+    }
+
     fn round(&self, bench: &Bench, entrant: &Entrant) -> Result<Sample> {
+        let connections = self.connections_for(entrant);
         let (cgroup, note) = match Cgroup::create(bench.options.cgroup.as_deref(), entrant.peer.name()) {
             Ok(cgroup) => (Some(cgroup), None),
             Err(why) => (None, Some(format!("no cgroup figure: {why}"))),
@@ -78,7 +89,7 @@ impl Idle {
         let charge = || cgroup.as_ref().and_then(Cgroup::charge);
         let (rss_before, charge_before) = (instance.rss(), charge());
 
-        let mut idle = Load::start_idle(GET_1K.plan(instance.target), self.connections, OPEN_PATIENCE)?;
+        let mut idle = Load::start_idle(GET_1K.plan(instance.target), connections, OPEN_PATIENCE)?;
         thread::sleep(SETTLE);
         let (rss_open, charge_open) = (instance.rss(), charge());
 
@@ -88,14 +99,15 @@ impl Idle {
         let cpu = procfs::cpu_ns(&pids).saturating_sub(cpu);
         let share = cpu as f64 / began.elapsed().as_nanos() as f64;
         if idle.dead() > 0 {
-            bail!("the proxy closed {} of {} idle connections", idle.dead(), self.connections);
+            bail!("the proxy closed {} of {} idle connections", idle.dead(), connections);
         }
         drop(idle);
         thread::sleep(RELEASE);
         instance.check_alive()?;
 
-        let per_connection = |bytes: u64| bytes as f64 / self.connections as f64;
+        let per_connection = |bytes: u64| bytes as f64 / connections as f64;
         let mut sample = Sample::new(None, note);
+        sample.set(&metric::CONNECTIONS, connections as f64);
         sample.set(&metric::IDLE_BYTES, per_connection(rss_open.saturating_sub(rss_before)));
         if let (Some(before), Some(open)) = (charge_before, charge_open) {
             sample.set(&metric::CGROUP_BYTES, per_connection(open.saturating_sub(before)));

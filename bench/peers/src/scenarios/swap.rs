@@ -73,7 +73,7 @@ impl Scenario for Swap {
         let rounds = bench.options.rounds.min(FRESH_ROUNDS);
         let ringway = processes(bench, Mode::Http).into_iter().filter(|(name, _)| *name == "ringway").collect();
         let round = |entrant: &mut &Entrant| self.round(bench, entrant);
-        Ok(rounds::interleave(rounds, ringway, self.primary(), round))
+        Ok(rounds::interleave(rounds, ringway, self.primary(), || bench.work_ns(), round))
     }
 }
 
