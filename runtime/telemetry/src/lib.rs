@@ -1,1 +1,30 @@
 //! Per-core counters, histograms and access logs of Ringway.
+//!
+//! - [`Registry`] hands out [`Cells`]: blocks that one worker writes with plain loads and stores, and that the control
+//!   plane adds up and shows ([`Registry::text`], [`Registry::json`], [`Registry::prometheus`]).
+//! - [`Format`] turns a [`StreamRecord`] into one line of an access log; [`Needs`] says what a worker must capture for it.
+//! - [`LogWriter`] is the thread that writes lines to files; a worker hands them over through its [`LogLane`].
+
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod cell;
+mod expose;
+mod histogram;
+mod log_writer;
+mod registry;
+mod set;
+mod stats;
+
+pub use access_log::{Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, StreamRecord, Timings};
+pub use cell::{Counter, Gauge, Level};
+pub use expose::{NameFilter, Query};
+pub use histogram::{Histogram, HistogramReading};
+pub use log_writer::{LogFile, LogLane, LogWriter, LogWriterConfig};
+pub use registry::{Cells, Registry, Scope};
+pub use ringway_api::{ResponseFlag, ResponseFlags};
+pub use set::{Cell, Row, SetInfo, StatSet};
+pub use stats::{
+    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HttpStats, ListenerManagerStats, ListenerStats,
+    ServerStats, TcpStats, WorkerStats,
+};

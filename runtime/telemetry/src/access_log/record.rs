@@ -1,0 +1,169 @@
+//! A finished stream or connection.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderName;
+use ringway_api::{Address, ResponseFlags, Version};
+
+/// What a finished stream is logged with. It borrows everything; a caller fills what [`Needs`](crate::Needs) asks for
+/// and leaves the rest at its default. A TCP connection leaves out what is HTTP's.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamRecord<'a> {
+    /// When the first byte came.
+    pub start: SystemTime,
+    /// From the first byte to the end of the stream.
+    pub duration: Duration,
+    /// What happened in between, and when.
+    pub timings: Timings,
+    /// The request's method.
+    pub method: Option<&'a str>,
+    /// The request's path with its query.
+    pub path: Option<&'a [u8]>,
+    /// The request's authority.
+    pub authority: Option<&'a [u8]>,
+    /// The request's scheme.
+    pub scheme: Option<&'a str>,
+    /// The protocol the downstream spoke.
+    pub protocol: Option<Version>,
+    /// The response's status.
+    pub response_code: Option<u16>,
+    /// Who gave that status and why: `via_upstream`, `route_not_found`.
+    pub response_code_details: Option<&'a str>,
+    /// Why the connection was ended, when the proxy ended it.
+    pub connection_termination_details: Option<&'a str>,
+    /// What was not as usual.
+    pub flags: ResponseFlags,
+    /// Content bytes received from the downstream; all bytes for TCP.
+    pub bytes_received: u64,
+    /// Content bytes sent to the downstream; all bytes for TCP.
+    pub bytes_sent: u64,
+    /// Bytes of the request's header fields.
+    pub request_headers_bytes: u64,
+    /// Bytes of the response's header fields.
+    pub response_headers_bytes: u64,
+    /// The route that was taken.
+    pub route_name: Option<&'a str>,
+    /// The cluster that was picked.
+    pub upstream_cluster: Option<&'a str>,
+    /// The host that was picked.
+    pub upstream_host: Option<&'a Address>,
+    /// Our end of the connection to it.
+    pub upstream_local: Option<&'a Address>,
+    /// The protocol it spoke.
+    pub upstream_protocol: Option<Version>,
+    /// Why it could not be reached.
+    pub upstream_transport_failure: Option<&'a str>,
+    /// How often it was tried.
+    pub upstream_attempts: u32,
+    /// The client, as trusted headers name it.
+    pub downstream_remote: Option<&'a Address>,
+    /// The peer of the connection.
+    pub downstream_direct_remote: Option<&'a Address>,
+    /// Our end of the connection.
+    pub downstream_local: Option<&'a Address>,
+    /// The downstream connection.
+    pub connection_id: Option<u64>,
+    /// This machine's name.
+    pub hostname: Option<&'a str>,
+    /// The request's header values in the order of [`Needs::request_headers`](crate::Needs::request_headers).
+    pub request_headers: &'a Captured,
+    /// The response's header values in the order of [`Needs::response_headers`](crate::Needs::response_headers).
+    pub response_headers: &'a Captured,
+}
+
+/// When what happened to a stream, each as the time since its start; `None` for what did not happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// The last byte of the request was received (`DS_RX_END`).
+    pub request_end: Option<Duration>,
+    /// A connection to the upstream was begun (`US_CX_BEG`).
+    pub connect_begin: Option<Duration>,
+    /// That connection was there (`US_CX_END`).
+    pub connect_end: Option<Duration>,
+    /// The first byte went to the upstream (`US_TX_BEG`).
+    pub upstream_tx_begin: Option<Duration>,
+    /// The last byte went to the upstream (`US_TX_END`).
+    pub upstream_tx_end: Option<Duration>,
+    /// The first byte came from the upstream (`US_RX_BEG`).
+    pub upstream_rx_begin: Option<Duration>,
+    /// The last byte came from the upstream (`US_RX_END`).
+    pub upstream_rx_end: Option<Duration>,
+    /// The first byte went to the downstream (`DS_TX_BEG`).
+    pub response_begin: Option<Duration>,
+    /// The last byte went to the downstream (`DS_TX_END`).
+    pub response_end: Option<Duration>,
+}
+
+/// Header values copied out of a message, at most 65,535 bytes of each.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    bytes: Vec<u8>,
+    /// Start and length of each value in `bytes`.
+    values: Vec<Option<(usize, u16)>>,
+}
+
+static NOTHING: Captured = Captured { bytes: Vec::new(), values: Vec::new() };
+
+impl Captured {
+    /// No values.
+    pub const fn none() -> &'static Self {
+        &NOTHING
+    }
+
+    /// Copies the values that `find` has for `names`. Takes no memory when there are none.
+    pub fn capture<'m>(names: &[HeaderName], mut find: impl FnMut(&HeaderName) -> Option<&'m [u8]>) -> Self {
+        let mut captured = Self::default();
+        for (at, name) in names.iter().enumerate() {
+            let Some(value) = find(name) else { continue };
+            let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
+            captured.values.resize(at, None);
+            captured.values.push(Some((captured.bytes.len(), len)));
+            captured.bytes.extend(value.iter().take(len.into()));
+        }
+        captured
+    }
+
+    /// The value of the header at this place of the names.
+    pub fn value(&self, at: usize) -> Option<&[u8]> {
+        let (start, len) = (*self.values.get(at)?)?;
+        self.bytes.get(start..start + usize::from(len))
+    }
+}
+
+impl<'a> StreamRecord<'a> {
+    /// A record of a stream that began at `start`, with everything else unset.
+    pub fn new(start: SystemTime) -> Self {
+        Self {
+            start,
+            duration: Duration::ZERO,
+            timings: Timings::default(),
+            method: None,
+            path: None,
+            authority: None,
+            scheme: None,
+            protocol: None,
+            response_code: None,
+            response_code_details: None,
+            connection_termination_details: None,
+            flags: ResponseFlags::NONE,
+            bytes_received: 0,
+            bytes_sent: 0,
+            request_headers_bytes: 0,
+            response_headers_bytes: 0,
+            route_name: None,
+            upstream_cluster: None,
+            upstream_host: None,
+            upstream_local: None,
+            upstream_protocol: None,
+            upstream_transport_failure: None,
+            upstream_attempts: 0,
+            downstream_remote: None,
+            downstream_direct_remote: None,
+            downstream_local: None,
+            connection_id: None,
+            hostname: None,
+            request_headers: Captured::none(),
+            response_headers: Captured::none(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::*;
+
+fn filled() -> (Registry, Vec<Box<dyn std::any::Any>>) {
+    let registry = Registry::new(2);
+    let app = registry.cluster("outbound|80||a:b");
+    app.worker(0).upstream_rq_total.add(3);
+    app.worker(1).upstream_rq_total.add(4);
+    app.worker(0).upstream_rq_active.inc();
+    app.worker(1).upstream_rq_active.dec();
+    app.worker(1).upstream_rq_2xx.add(5);
+    app.worker(0).membership_total.set(2);
+    app.control().membership_total.set(3);
+    for ms in 1..=100 {
+        app.worker(ms as usize % 2).upstream_rq_time.record(Duration::from_millis(ms));
+    }
+    let quoted = registry.cluster("q\"u\\o\nte");
+    quoted.worker(0).upstream_rq_5xx.inc();
+    let web = registry.listener("127.0.0.1:80");
+    web.worker(0).downstream_cx_total.inc();
+    registry.server.control().state.set(0);
+    registry.worker(1).unwrap().loop_turns.add(9);
+    let held: Vec<Box<dyn std::any::Any>> = vec![Box::new(app), Box::new(quoted), Box::new(web)];
+    (registry, held)
+}
+
+#[test]
+fn text_adds_up_the_cores() {
+    let (registry, _held) = filled();
+    let text = registry.text(&Query::default());
+    let lines: HashSet<&str> = text.lines().collect();
+    for line in [
+        "cluster.outbound|80||a_b.upstream_rq_total: 7",
+        "cluster.outbound|80||a_b.upstream_rq_active: 0",
+        "cluster.outbound|80||a_b.membership_total: 3",
+        "cluster.outbound|80||a_b.upstream_cx_connect_ms: No recorded values",
+        "listener.127.0.0.1_80.downstream_cx_total: 1",
+        "server.state: 0",
+        "worker.1.loop_turns: 9",
+        "worker.0.loop_turns: 0",
+    ] {
+        assert!(lines.contains(line), "{line} in\n{text}");
+    }
+    let time = lines.iter().find(|line| line.contains("a_b.upstream_rq_time: ")).unwrap();
+    let p50: f64 = time.split("P50(nan,").nth(1).unwrap().split(')').next().unwrap().parse().unwrap();
+    assert!((p50 - 50.0).abs() <= 50.0 / 16.0 + 1.0, "{time}");
+    assert!(time.contains(" P99.9(nan,") && time.contains(" P0(nan,") && time.contains(" P100(nan,"));
+}
+
+#[test]
+fn only_what_was_used_and_asked_for() {
+    let (registry, _held) = filled();
+    let used = registry.text(&Query { used_only: true, ..Query::default() });
+    assert!(used.contains("server.state: 0\n"), "a gauge that was set to 0 was used");
+    assert!(used.contains("upstream_rq_active: 0\n"));
+    assert!(!used.contains("upstream_rq_1xx") && !used.contains("connect_ms") && !used.contains("worker.0."));
+    let of = |filter| registry.text(&Query { filter, ..Query::default() });
+    assert!(of(NameFilter::Prefix("listener.")).lines().all(|line| line.starts_with("listener.127")));
+    assert!(of(NameFilter::Contains("_5xx")).lines().all(|line| line.contains("_rq_5xx: ")));
+    assert_eq!(of(NameFilter::With(&|name| name.ends_with("1.loop_turns"))), "worker.1.loop_turns: 9\n");
+    assert_eq!(of(NameFilter::Contains("no such thing")), "");
+}
+
+#[test]
+fn json_is_what_it_says() {
+    let (registry, _held) = filled();
+    for query in [Query::default(), Query { filter: NameFilter::Prefix("nothing"), ..Query::default() }] {
+        let json: serde_json::Value = serde_json::from_str(&registry.json(&query)).unwrap();
+        let stats = json["stats"].as_array().unwrap();
+        let histograms = &stats.last().unwrap()["histograms"];
+        assert_eq!(histograms["supported_quantiles"].as_array().unwrap().len(), QUANTILES.len());
+        if matches!(query.filter, NameFilter::All) {
+            let total = stats.iter().find(|stat| stat["name"] == "cluster.outbound|80||a_b.upstream_rq_total").unwrap();
+            assert_eq!(total["value"], 7);
+            let computed = histograms["computed_quantiles"].as_array().unwrap();
+            let time = computed.iter().find(|h| h["name"] == "cluster.outbound|80||a_b.upstream_rq_time").unwrap();
+            assert_eq!(time["values"].as_array().unwrap().len(), QUANTILES.len());
+            assert!(time["values"][2]["cumulative"].as_f64().is_some_and(|p50| (46.0..54.0).contains(&p50)));
+            let idle =
+                computed.iter().find(|h| h["name"] == "cluster.outbound|80||a_b.upstream_cx_connect_ms").unwrap();
+            assert!(idle["values"][2]["cumulative"].is_null());
+        } else {
+            assert_eq!(stats.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn prometheus_families_are_whole_and_typed_once() {
+    let (registry, _held) = filled();
+    let text = registry.prometheus(&Query::default());
+    let mut kinds = BTreeMap::new();
+    let mut current = "";
+    let mut helped = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            helped = rest.split(' ').next().unwrap();
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (family, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(helped, family);
+            assert!(kinds.insert(family, kind).is_none(), "{family} twice");
+            current = family;
+        } else {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let stem = if kinds[current] == "histogram" { name.rsplit_once('_').unwrap().0 } else { name };
+            assert_eq!(stem, current, "{line}");
+            assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+        }
+    }
+    assert_eq!(kinds["envoy_cluster_upstream_rq_total"], "counter");
+    assert_eq!(kinds["envoy_cluster_upstream_rq_active"], "gauge");
+    assert_eq!(kinds["envoy_cluster_upstream_rq_time"], "histogram");
+}
+
+#[test]
+fn prometheus_names_and_labels_are_envoys() {
+    let (registry, _held) = filled();
+    let text = registry.prometheus(&Query::default());
+    for line in [
+        "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"outbound|80||a_b\"} 7",
+        "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"outbound|80||a_b\"} 5",
+        "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"5\",envoy_cluster_name=\"q\\\"u\\\\o_te\"} 1",
+        "envoy_listener_downstream_cx_total{envoy_listener_address=\"127.0.0.1_80\"} 1",
+        "envoy_worker_loop_turns{envoy_worker_id=\"1\"} 9",
+        "envoy_server_state 0",
+        "envoy_cluster_upstream_rq_time_count{envoy_cluster_name=\"outbound|80||a_b\"} 100",
+        "envoy_cluster_upstream_rq_time_sum{envoy_cluster_name=\"outbound|80||a_b\"} 5050",
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"outbound|80||a_b\",le=\"0.5\"} 0",
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"outbound|80||a_b\",le=\"250\"} 100",
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"outbound|80||a_b\",le=\"+Inf\"} 100",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn every_name_is_a_metric_name_and_unique_in_its_set() {
+    fn check<S: StatSet>() {
+        let mut seen = HashSet::new();
+        for row in S::ROWS {
+            assert!(row.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+            assert!(seen.insert(row.name), "{}", row.name);
+            assert!(row.help.ends_with('.') && !row.help.contains('\n'), "{}", row.help);
+        }
+    }
+    check::<crate::ServerStats>();
+    check::<crate::ConfigStats>();
+    check::<crate::ListenerManagerStats>();
+    check::<crate::ClusterManagerStats>();
+    check::<crate::AccessLogStats>();
+    check::<crate::WorkerStats>();
+    check::<crate::ListenerStats>();
+    check::<crate::HttpStats>();
+    check::<crate::TcpStats>();
+    check::<crate::ClusterStats>();
+}

@@ -1,0 +1,196 @@
+//! Everything Ringway counts. Names are Envoy's where the thing is, so that dashboards carry over.
+
+use crate::set::stats;
+
+stats! {
+    /// The process. Written by the control plane.
+    pub struct ServerStats in "server" {
+        level live: "1 while the process takes new connections, 0 while it drains.";
+        level state: "0 live, 1 draining, 2 before the first configuration, 3 initialising.";
+        level uptime: "Seconds since the process began.";
+        level concurrency: "Workers.";
+        level total_connections: "Downstream connections that are open.";
+        level memory_allocated: "Resident bytes of the process.";
+    }
+}
+
+stats! {
+    /// Configurations as they come and go. Written by the control plane.
+    pub struct ConfigStats in "config" {
+        counter update_attempt: "Configurations offered.";
+        counter update_success: "Configurations published.";
+        counter update_rejected: "Configurations refused for an error.";
+        counter rollback: "Rollbacks to an earlier snapshot.";
+        level generation: "Generation of the snapshot in force.";
+        level update_time: "Seconds since 1970 at the last publication.";
+        histogram update_duration: "Time from reading a configuration to its publication, in milliseconds.";
+    }
+}
+
+stats! {
+    /// All listeners. Written by the control plane.
+    pub struct ListenerManagerStats in "listener_manager" {
+        counter listener_added: "Listeners added.";
+        counter listener_modified: "Listeners changed.";
+        counter listener_removed: "Listeners removed.";
+        counter listener_create_failure: "Listeners that could not be bound.";
+        level total_listeners_active: "Listeners that accept.";
+        level total_listeners_draining: "Listeners that were removed and still have connections.";
+        level workers_started: "1 once all workers run.";
+    }
+}
+
+stats! {
+    /// All clusters. Written by the control plane.
+    pub struct ClusterManagerStats in "cluster_manager" {
+        counter cluster_added: "Clusters added.";
+        counter cluster_modified: "Clusters changed.";
+        counter cluster_removed: "Clusters removed.";
+        level active_clusters: "Clusters of the snapshot in force.";
+    }
+}
+
+stats! {
+    /// Access logs. The first two are counted by workers, the others by the log thread.
+    pub struct AccessLogStats in "access_logs" {
+        counter logs_written: "Lines handed to the log thread.";
+        counter logs_dropped: "Lines dropped because the log thread was behind, or lost by a failed write.";
+        counter bytes_written: "Bytes written to files.";
+        counter write_completed: "Writes to files.";
+        counter write_failed: "Writes that failed, the disk being full, say.";
+        counter reopen_failed: "Files that could not be opened again; the old one stays in use.";
+    }
+}
+
+stats! {
+    /// One worker: its loop and its engine.
+    pub struct WorkerStats in "worker" by "envoy_worker_id" {
+        counter loop_turns: "Turns of the loop.";
+        counter task_polls: "Polls of tasks.";
+        counter task_panics: "Tasks that ended by a panic.";
+        gauge tasks_active: "Tasks that have not ended.";
+        counter busy_us: "Microseconds not spent waiting.";
+        counter ring_enters: "Enters of the ring.";
+        counter ring_completions: "Completions reaped.";
+        counter ring_sq_full: "Submissions that found the queue full and waited a turn.";
+        counter recv_starved: "Receives that ended for want of buffers.";
+        counter recv_paused: "Receives paused because their consumer was slow.";
+        counter linger_expired: "Connections cut before everything was delivered.";
+        gauge buffer_bytes: "Bytes of receive buffers in use.";
+        gauge timers_active: "Timers that are set.";
+        gauge mailbox_depth: "Messages of other threads that wait.";
+        counter connections_handed_off: "Connections given to a less busy worker.";
+        gauge snapshot_generation: "Generation of the snapshot this worker uses.";
+    }
+}
+
+stats! {
+    /// One listener on one worker.
+    pub struct ListenerStats in "listener" by "envoy_listener_address" {
+        counter downstream_cx_total: "Connections accepted.";
+        gauge downstream_cx_active: "Connections that are open.";
+        counter downstream_cx_destroy: "Connections closed.";
+        counter downstream_cx_overflow: "Connections refused by a limit.";
+        counter downstream_cx_idle_timeout: "Connections closed for being idle.";
+        counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
+        counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
+        counter downstream_accept_failed: "Accepts that failed, for want of file descriptors, say.";
+        counter no_filter_chain_match: "Connections closed because no protocol was recognised.";
+        histogram downstream_cx_length_ms: "Lifetime of connections in milliseconds.";
+    }
+}
+
+stats! {
+    /// HTTP of one listener on one worker.
+    pub struct HttpStats in "http" by "envoy_http_conn_manager_prefix" {
+        counter downstream_cx_total: "Connections that spoke HTTP.";
+        gauge downstream_cx_active: "Connections that are open.";
+        counter downstream_cx_destroy: "Connections closed.";
+        counter downstream_cx_destroy_active_rq: "Connections closed with a request under way.";
+        counter downstream_cx_drain_close: "Connections closed in order by a drain.";
+        counter downstream_cx_idle_timeout: "Connections closed for being idle.";
+        counter downstream_cx_max_requests_reached: "Connections closed after as many requests as they may carry.";
+        counter downstream_cx_protocol_error: "Connections closed for a breach of protocol.";
+        counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
+        counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
+        counter downstream_rq_total: "Requests.";
+        gauge downstream_rq_active: "Requests under way.";
+        counter downstream_rq_completed: "Requests that ended with a response.";
+        counter downstream_rq_1xx: "Interim responses.";
+        counter downstream_rq_2xx: "Responses of class 2xx.";
+        counter downstream_rq_3xx: "Responses of class 3xx.";
+        counter downstream_rq_4xx: "Responses of class 4xx.";
+        counter downstream_rq_5xx: "Responses of class 5xx.";
+        counter downstream_rq_rx_reset: "Requests that the downstream gave up.";
+        counter downstream_rq_tx_reset: "Responses cut short by the proxy.";
+        counter downstream_rq_too_large: "Requests refused for the size of their body (413).";
+        counter downstream_rq_header_overflow: "Requests refused for the size or number of their headers (431).";
+        counter downstream_rq_header_timeout: "Requests whose head took too long.";
+        counter downstream_rq_idle_timeout: "Requests ended for being idle.";
+        counter downstream_rq_timeout: "Requests ended by the request timeout.";
+        counter downstream_rq_overload_close: "Requests refused for want of memory.";
+        counter no_route: "Requests that no route matched.";
+        counter no_cluster: "Requests whose route named a cluster that is not there.";
+        histogram downstream_rq_time: "Time from the first byte of a request to the last of its response, in milliseconds.";
+    }
+}
+
+stats! {
+    /// The TCP proxy of one listener on one worker.
+    pub struct TcpStats in "tcp" by "envoy_tcp_prefix" {
+        counter downstream_cx_total: "Connections proxied.";
+        gauge downstream_cx_active: "Connections that are open.";
+        counter downstream_cx_no_route: "Connections whose cluster is not there.";
+        counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
+        counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
+        counter idle_timeout: "Connections closed for being idle.";
+        counter max_downstream_connection_duration: "Connections closed at the longest duration allowed.";
+    }
+}
+
+stats! {
+    /// One cluster on one worker; hosts and name resolution are counted by the control plane.
+    pub struct ClusterStats in "cluster" by "envoy_cluster_name" {
+        counter upstream_cx_total: "Connections opened.";
+        gauge upstream_cx_active: "Connections that are open.";
+        counter upstream_cx_connect_fail: "Connects that failed.";
+        counter upstream_cx_connect_timeout: "Connects that took too long.";
+        counter upstream_cx_overflow: "Times the limit on connections was in the way.";
+        counter upstream_cx_destroy: "Connections closed.";
+        counter upstream_cx_destroy_local: "Connections closed by the proxy.";
+        counter upstream_cx_destroy_remote: "Connections closed by the upstream.";
+        counter upstream_cx_idle_timeout: "Connections closed for being idle.";
+        counter upstream_cx_max_requests: "Connections closed after as many requests as they may carry.";
+        counter upstream_cx_protocol_error: "Connections closed for a breach of protocol.";
+        counter upstream_cx_none_healthy: "Requests for which no host could be picked.";
+        counter upstream_cx_rx_bytes_total: "Bytes received from upstreams.";
+        counter upstream_cx_tx_bytes_total: "Bytes sent to upstreams.";
+        histogram upstream_cx_connect_ms: "Time to connect in milliseconds.";
+        counter upstream_rq_total: "Requests sent or waiting to be.";
+        gauge upstream_rq_active: "Requests under way.";
+        counter upstream_rq_completed: "Requests that ended with a response.";
+        counter upstream_rq_1xx: "Interim responses.";
+        counter upstream_rq_2xx: "Responses of class 2xx.";
+        counter upstream_rq_3xx: "Responses of class 3xx.";
+        counter upstream_rq_4xx: "Responses of class 4xx.";
+        counter upstream_rq_5xx: "Responses of class 5xx.";
+        counter upstream_rq_timeout: "Requests that the upstream did not answer in time.";
+        counter upstream_rq_rx_reset: "Requests that the upstream reset.";
+        counter upstream_rq_tx_reset: "Requests that the proxy reset.";
+        counter upstream_rq_cancelled: "Requests given up while they waited for a connection.";
+        counter upstream_rq_retry: "Retries.";
+        counter upstream_rq_retry_success: "Retries that were answered.";
+        counter upstream_rq_retry_overflow: "Retries refused by the limit on retries.";
+        counter upstream_rq_pending_total: "Requests that waited for a connection.";
+        gauge upstream_rq_pending_active: "Requests that wait for a connection.";
+        counter upstream_rq_pending_overflow: "Requests refused by the limit on waiting or active requests.";
+        counter upstream_rq_pending_failure_eject: "Waiting requests failed because no connection came about.";
+        histogram upstream_rq_time: "Time from a request to the end of its response, in milliseconds.";
+        level membership_total: "Hosts.";
+        level membership_healthy: "Hosts that may be picked.";
+        counter membership_change: "Changes of the hosts.";
+        counter update_attempt: "Attempts to resolve the cluster's names.";
+        counter update_success: "Attempts that succeeded.";
+        counter update_failure: "Attempts that failed; the last good hosts stay.";
+    }
+}
