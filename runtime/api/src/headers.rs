@@ -88,9 +88,14 @@ impl Headers {
 
     /// Adds a field that a codec found, already validated, at these ranges of the block.
     pub fn push_received(&mut self, name: Range<usize>, value: Range<usize>) {
-        let name = Span::block(name);
-        let known = Known::lookup(self.text(name));
-        self.fields.push(Field { name, value: Span::block(value), known });
+        let known = Known::lookup(self.text(Span::block(name.clone())));
+        self.push_classified(known, name, value);
+    }
+
+    /// The same for a codec that has looked the name up already.
+    pub fn push_classified(&mut self, known: Option<Known>, name: Range<usize>, value: Range<usize>) {
+        debug_assert_eq!(known, Known::lookup(self.text(Span::block(name.clone()))));
+        self.fields.push(Field { name: Span::block(name), value: Span::block(value), known });
     }
 
     /// The bytes at a span of this head.
