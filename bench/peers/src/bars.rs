@@ -61,6 +61,7 @@ pub(crate) const BARS: &[Bar] = &[
     // Zero at the resolution of the measurement: half a millisecond in five seconds.
     bar("idle-10k", &metric::IDLE_CPU, Limit::Absolute(0.01)),
     bar("swap-10k-routes", &metric::ERRORS, Limit::Absolute(0.0)),
+    bar("swap-10k-routes", &metric::SWAPS_MISSED, Limit::Absolute(0.0)),
     bar("swap-10k-routes", &metric::P99_RATIO, Limit::Absolute(1.15)),
     bar("slow-readers", &metric::ERRORS, Limit::Absolute(0.0)),
     bar("slow-readers", &metric::P99_RATIO, Limit::Absolute(1.15)),

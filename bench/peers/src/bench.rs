@@ -95,8 +95,8 @@ impl Bench {
     }
 
     /// Time of the fixed work on the proxy core.
-    pub(crate) fn work_ns(&self) -> Result<f64> {
-        calibrate::work_ns(self.options.proxy_core)
+    pub(crate) fn message_ns(&self) -> Result<f64> {
+        calibrate::message_ns(self.options.proxy_core)
     }
 
     /// The processes that belong to the measurement.

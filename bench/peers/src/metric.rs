@@ -55,7 +55,7 @@ pub(crate) const BASE_P99_US: Metric = metric("base_p99_us", "p99 us before", 0)
 pub(crate) const P99_RATIO: Metric = metric("p99_ratio", "p99 ratio", 2);
 /// CPU milliseconds of the threads that are not workers, per swap of the configuration.
 pub(crate) const CONTROL_MS: Metric = metric("control_cpu_ms_per_swap", "control CPU ms/swap", 1);
-/// Swaps seen to be in force before the next one was written.
-pub(crate) const SWAPS_APPLIED: Metric = metric("swaps_applied", "swaps applied", 0);
+/// Swaps that were not in force when the next one was due.
+pub(crate) const SWAPS_MISSED: Metric = Metric { key: "swaps_missed", title: "swaps missed", digits: 0, worst: true };
 /// Swaps written.
 pub(crate) const SWAPS_WRITTEN: Metric = metric("swaps_written", "swaps written", 0);

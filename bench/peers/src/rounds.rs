@@ -30,7 +30,7 @@ pub(crate) fn interleave<E>(
     let mut measure = |entrant: &mut E| -> Result<Sample> {
         let before = calibrate()?;
         let mut sample = measure(entrant)?;
-        sample.work_ns = before.max(calibrate()?);
+        sample.message_ns = before.max(calibrate()?);
         Ok(sample)
     };
     let mut entrants: Vec<(Row, Option<E>)> = entrants
@@ -78,11 +78,11 @@ fn run_one<E>(
 /// Marks the rounds that ran on a slow core, and those far above their peer's median.
 fn judge<'a>(rows: impl Iterator<Item = &'a mut Row>, primary: &Metric) {
     let mut rows: Vec<&mut Vec<Sample>> = rows.filter_map(|row| row.outcome.as_mut().ok()).collect();
-    let quickest = rows.iter().flat_map(|s| s.iter()).map(|s| s.work_ns).fold(f64::INFINITY, f64::min);
+    let quickest = rows.iter().flat_map(|s| s.iter()).map(|s| s.message_ns).fold(f64::INFINITY, f64::min);
     for samples in &mut rows {
         let outliers = stats::outliers(samples, primary, OUTLIER);
         for (index, sample) in samples.iter_mut().enumerate() {
-            let slowness = sample.work_ns / quickest;
+            let slowness = sample.message_ns / quickest;
             if slowness > SLOW_CORE {
                 sample.disturbed.get_or_insert_with(|| format!("a core {:.0} % slower", (slowness - 1.0) * 100.0));
             } else if outliers.contains(&index) {

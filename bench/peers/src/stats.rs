@@ -9,7 +9,7 @@ use crate::metric::{ERRORS, Metric};
 pub(crate) struct Sample {
     values: BTreeMap<&'static str, f64>,
     /// Time of the fixed work around this round; 0 if not taken.
-    pub(crate) work_ns: f64,
+    pub(crate) message_ns: f64,
     /// Why this round is not to be trusted, if so.
     pub(crate) disturbed: Option<String>,
     /// A remark for the reader, such as the first error of the round.

@@ -23,9 +23,7 @@ impl Peer for Envoy {
         let local = places.local.join(PROGRAM);
         let path = if local.is_file() { local } else { super::in_path("envoy")? };
         let text = super::output(&path, &["--version"])?;
-        // "envoy  version: <commit>/<version>/Clean/RELEASE/BoringSSL"
-        let version = text.split('/').nth(1).map_or_else(|| text.clone(), str::to_owned);
-        Ok(Found { path, version })
+        Ok(Found { path, version: version_in(&text).unwrap_or(&text).to_owned() })
     }
 
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
@@ -35,6 +33,11 @@ impl Peer for Envoy {
         let args = ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "-l", "error"];
         Ok(Some(Program::new(&found.path, args)))
     }
+}
+
+/// Of "<program>  version: <commit>/<version>/Clean/RELEASE/BoringSSL".
+fn version_in(text: &str) -> Option<&str> {
+    text.split_once("version:")?.1.split('/').nth(1)
 }
 
 fn config(site: &Site) -> String {
@@ -90,3 +93,14 @@ const TCP_FILTER: &str = r#"      - name: envoy.filters.network.tcp_proxy
           stat_prefix: raw
           cluster: app
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version() {
+        assert_eq!(version_in("/opt/a/envoy  version: 12ab/1.40.0/Clean/RELEASE/BoringSSL"), Some("1.40.0"));
+        assert_eq!(version_in("no such thing"), None);
+    }
+}

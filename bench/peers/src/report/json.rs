@@ -62,7 +62,7 @@ fn round(table: &Table, sample: &Sample) -> Value {
     };
     remark("disturbed", &sample.disturbed);
     remark("note", &sample.note);
-    round.insert("fixed_work_ns".to_owned(), sample.work_ns.into());
+    round.insert("calibration_ns".to_owned(), sample.message_ns.into());
     Value::Object(round)
 }
 

@@ -91,7 +91,7 @@ impl Scenario for ClosedLoop {
         });
         let entrants = entrants.collect();
         let round = |instance: &mut Instance| self.round(bench, instance);
-        Ok(rounds::interleave(bench.options.rounds, entrants, self.primary(), || bench.work_ns(), round))
+        Ok(rounds::interleave(bench.options.rounds, entrants, self.primary(), || bench.message_ns(), round))
     }
 }
 

@@ -65,7 +65,7 @@ impl Scenario for Idle {
     fn run(&self, bench: &Bench) -> Result<Vec<Row>> {
         let rounds = bench.options.rounds.min(FRESH_ROUNDS);
         let round = |entrant: &mut &Entrant| self.round(bench, entrant);
-        Ok(rounds::interleave(rounds, processes(bench, Mode::Http), self.primary(), || bench.work_ns(), round))
+        Ok(rounds::interleave(rounds, processes(bench, Mode::Http), self.primary(), || bench.message_ns(), round))
     }
 }
 

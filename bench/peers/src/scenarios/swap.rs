@@ -59,7 +59,7 @@ impl Scenario for Swap {
             &metric::RATE,
             &metric::ERRORS,
             &metric::SWAPS_WRITTEN,
-            &metric::SWAPS_APPLIED,
+            &metric::SWAPS_MISSED,
             &metric::CONTROL_MS,
             &metric::RSS_MIB,
         ]
@@ -73,7 +73,7 @@ impl Scenario for Swap {
         let rounds = bench.options.rounds.min(FRESH_ROUNDS);
         let ringway = processes(bench, Mode::Http).into_iter().filter(|(name, _)| *name == "ringway").collect();
         let round = |entrant: &mut &Entrant| self.round(bench, entrant);
-        Ok(rounds::interleave(rounds, ringway, self.primary(), || bench.work_ns(), round))
+        Ok(rounds::interleave(rounds, ringway, self.primary(), || bench.message_ns(), round))
     }
 }
 
@@ -115,7 +115,7 @@ impl Swap {
         sample.set(&metric::RATE, with.rate());
         sample.set(&metric::ERRORS, (base.errors + with.errors) as f64);
         sample.set(&metric::SWAPS_WRITTEN, f64::from(swaps.written));
-        sample.set(&metric::SWAPS_APPLIED, f64::from(swaps.applied));
+        sample.set(&metric::SWAPS_MISSED, f64::from(swaps.missed));
         sample.set(&metric::CONTROL_MS, control as f64 / 1e6 / f64::from(swaps.written.max(1)));
         sample.set(&metric::RSS_MIB, mib(instance.rss()));
         Ok(sample)

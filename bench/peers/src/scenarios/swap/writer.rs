@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -51,8 +51,8 @@ impl Files {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Swaps {
     pub(super) written: u32,
-    /// Of these, seen in force before the next was due.
-    pub(super) applied: u32,
+    /// Of these, not seen in force when the next was due.
+    pub(super) missed: u32,
 }
 
 /// A thread that writes versions until it is stopped.
@@ -68,14 +68,19 @@ impl Writer {
         // It inherits the pinning to the load core.
         let thread = std::thread::spawn(move || {
             let mut swaps = Swaps::default();
+            let mut due = Instant::now();
             loop {
                 swaps.written += 1;
                 files.write(if live { &files.live } else { &files.decoy }, swaps.written)?;
-                let ended = stopped.recv_timeout(period) != Err(RecvTimeoutError::Timeout);
+                due += period;
+                let left = due.saturating_duration_since(Instant::now());
+                let ended = stopped.recv_timeout(left) != Err(RecvTimeoutError::Timeout);
+                // The last version has its time too.
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 // The baseline asks as well, for the version it began with.
                 let version = if live { swaps.written } else { 0 };
-                if in_force(proxy, version).unwrap_or(false) {
-                    swaps.applied += 1;
+                if !in_force(proxy, version).unwrap_or(false) {
+                    swaps.missed += 1;
                 }
                 if ended {
                     return Ok(swaps);
