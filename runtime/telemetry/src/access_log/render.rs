@@ -1,11 +1,11 @@
 //! From a record to a line.
 
-use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ringway_api::{Address, ResponseFlags, Version};
 
-use super::escape::{is_plain, push_decimal, push_json_inner, push_text};
+use super::escape::{all_plain, display, push_decimal, push_ip, push_json_inner, push_text};
 use super::format::{Format, Segment, Style};
 use super::operator::{Field, Header, Op, Part, Point, Source};
 use super::record::{Captured, StreamRecord};
@@ -31,7 +31,7 @@ enum Value<'a> {
     Plain(&'static str),
     Flags(ResponseFlags),
     Address(&'a Address),
-    Ip(std::net::IpAddr),
+    Ip(IpAddr),
     Start(&'a super::calendar::TimeFormat, std::time::SystemTime),
 }
 
@@ -182,28 +182,27 @@ impl Value<'_> {
             Self::Plain(text) => out.extend_from_slice(text.as_bytes()),
             Self::Flags(flags) if flags.is_empty() => out.push(b'-'),
             Self::Flags(flags) => display(out, flags),
+            Self::Address(Address::Ip(address @ SocketAddr::V4(_))) => {
+                push_ip(out, address.ip());
+                out.push(b':');
+                push_decimal(out, address.port().into());
+            }
             Self::Address(Address::Ip(address)) => display(out, address),
             Self::Address(Address::Unix(path)) => {
                 Value::Bytes(b"unix:").write(style, out);
                 Value::Bytes(path.as_os_str().as_encoded_bytes()).write(style, out);
             }
-            Self::Ip(address) => display(out, address),
+            Self::Ip(address) => push_ip(out, *address),
             Self::Start(format, time) if style == Style::Text => format.render(*time, out),
             Self::Start(format, time) => {
                 let from = out.len();
                 format.render(*time, out);
                 // Only the format's own literals can hold what JSON escapes, and they hardly ever do.
-                if !out.get(from..).unwrap_or_default().iter().all(|b| is_plain(*b)) {
+                if !all_plain(out.get(from..).unwrap_or_default()) {
                     let rendered = out.split_off(from);
                     push_json_inner(out, &rendered);
                 }
             }
         }
     }
-}
-
-/// Appends what prints as plain ASCII.
-fn display(out: &mut Vec<u8>, value: &impl std::fmt::Display) {
-    // Writing to a vector cannot fail.
-    let _infallible: std::io::Result<()> = write!(out, "{value}");
 }
