@@ -8,9 +8,11 @@
 //! The log thread is woken by the first line after a pause and by a lane that has enough for a write. In between it
 //! waits, with a time limit only while lines are pending; an idle process does not wake.
 //!
-//! Measured with `cargo bench` on 2 vCPU of an AMD EPYC (Zen 4), CPU time of the worker: rendering a line of 227 bytes
-//! takes 280 ns, handing it over 20 ns more (86 ns when the thread is woken every 16 KiB). A queue of owned lines
-//! costs no less, and its reader has to take lines one by one: it fell behind and dropped a tenth of them.
+//! Measured with `cargo bench` on a shared machine with 2 vCPU of an AMD EPYC (Zen 4), CPU time of the worker, two
+//! runs: rendering a line of 227 bytes 281 and 320 ns; rendering and handing over 301 and 352 ns, or 367 and 409 ns
+//! when the thread is woken every 16 KiB. A queue of owned lines with a reader that polls took 255 and 329 ns, the
+//! same within the noise, but its reader fell behind and 4 and 15 % of the lines were dropped; and polling is not
+//! for a process that may be idle.
 
 mod file;
 #[cfg(test)]
