@@ -88,9 +88,13 @@ impl Chunk {
         }
     }
 
-    /// Drops the first `count` bytes (all of them when there are fewer).
+    /// Drops the first `count` bytes (all of them when there are fewer). A chunk that becomes empty lets go of its
+    /// memory.
     pub fn advance(&mut self, count: usize) {
-        let count = count.min(self.len());
+        if count >= self.len() {
+            *self = Self::EMPTY;
+            return;
+        }
         match &mut self.0 {
             Repr::Static(bytes) => *bytes = bytes.get(count..).unwrap_or_default(),
             Repr::Shared { start, len, .. } => {
@@ -113,6 +117,9 @@ impl Chunk {
 
     /// Takes the first `count` bytes off (all of them when there are fewer) and returns them.
     pub fn split_to(&mut self, count: usize) -> Self {
+        if count >= self.len() {
+            return std::mem::take(self);
+        }
         let mut head = self.clone();
         head.truncate(count);
         self.advance(count);
