@@ -1,0 +1,290 @@
+//! Writing messages: heads in one pass, content behind them in as few pieces as copying little allows.
+
+mod content;
+
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode};
+use ringway_api::{Body, Headers, Known, RequestHead, ResponseHead};
+
+use crate::options::HeaderCase;
+
+pub(crate) use content::{ContentEnd, ContentWriter, poll_content};
+
+/// How written content is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delimit {
+    /// No field says anything of it, and none follows.
+    Nothing,
+    /// The head's own `Content-Length` is written, and no content follows (HEAD, 304).
+    AsDeclared,
+    /// `Content-Length`.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// The end of the connection; responses only.
+    UntilClose,
+}
+
+/// Content up to this size, its head included, is copied behind the head, so that one plain send takes both: cheaper
+/// than a second buffer's bookkeeping.
+pub(crate) const COPY_LIMIT: usize = 4096;
+
+/// Writes a response's head.
+///
+/// `date` is what to write when the response has none (RFC 9110, section 6.6.1).
+pub fn response_head(
+    head: &ResponseHead,
+    delimit: Delimit,
+    close: bool,
+    date: impl FnOnce() -> SystemTime,
+    case: HeaderCase,
+    out: &mut Vec<u8>,
+) {
+    status_line(head.status, out);
+    let mut dated = false;
+    for (known, name, value) in head.headers.fields() {
+        match known {
+            Some(Known::ContentLength) if delimit != Delimit::AsDeclared => continue,
+            Some(known) if is_hop_by_hop(known) || known == Known::Te => continue,
+            Some(Known::Date) => dated = true,
+            _ => {}
+        }
+        field(name, value, case, out);
+    }
+    delimiter(delimit, case, out);
+    if !dated && !head.status.is_informational() {
+        name(b"date", case, out);
+        http_date(date(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if close {
+        field(b"connection", b"close", case, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a request's head.
+pub fn request_head(head: &RequestHead, delimit: Delimit, case: HeaderCase, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.path_and_query());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    // First, as RFC 9110, section 7.2 recommends.
+    field(b"host", head.authority(), case, out);
+    let mut te = false;
+    for (known, name, value) in head.headers.fields() {
+        match known {
+            Some(Known::ContentLength | Known::Host) => continue,
+            Some(known) if is_hop_by_hop(known) => continue,
+            Some(Known::Te) => te = true,
+            _ => {}
+        }
+        field(name, value, case, out);
+    }
+    delimiter(delimit, case, out);
+    if te {
+        // RFC 9110, section 10.1.4: TE concerns this connection, and says so.
+        field(b"connection", b"te", case, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Room that a request's head takes at most, framing included.
+pub(crate) fn request_room(head: &RequestHead) -> usize {
+    let line = head.method.as_str().len() + head.path_and_query().len() + head.authority().len();
+    line + head.headers.wire_len() + 96
+}
+
+/// Room that a response's head takes at most, framing included.
+pub(crate) fn response_room(head: &ResponseHead) -> usize {
+    head.headers.wire_len() + 192
+}
+
+/// How a request with this body is delimited.
+pub(crate) fn request_delimit(head: &RequestHead, body: &Body) -> Delimit {
+    match body.remaining() {
+        // RFC 9110, section 8.6: a method that expects content says so when there is none.
+        Some(0) if !matches!(body, Body::Stream(_)) => {
+            if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+                Delimit::Length(0)
+            } else {
+                Delimit::Nothing
+            }
+        }
+        Some(length) => Delimit::Length(length),
+        None => Delimit::Chunked,
+    }
+}
+
+/// How a response with this body, to a request of this method, is delimited (RFC 9112, section 6.3).
+pub(crate) fn response_delimit(head: &ResponseHead, body: &Body, method: &Method, http_1_1: bool) -> Delimit {
+    if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
+        return Delimit::Nothing;
+    }
+    if *method == Method::HEAD {
+        return match body {
+            Body::Full(chunk) if !head.headers.has(Known::ContentLength) => Delimit::Length(chunk.len() as u64),
+            _ => Delimit::AsDeclared,
+        };
+    }
+    if head.status == StatusCode::NOT_MODIFIED {
+        return Delimit::AsDeclared;
+    }
+    match body.remaining() {
+        Some(length) => Delimit::Length(length),
+        None if http_1_1 => Delimit::Chunked,
+        None => Delimit::UntilClose,
+    }
+}
+
+/// Fields that concern one connection only; whoever put them there, they are not written.
+fn is_hop_by_hop(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::TransferEncoding
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Upgrade
+            | Known::Http2Settings
+            | Known::Expect
+    )
+}
+
+fn status_line(status: StatusCode, out: &mut Vec<u8>) {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn delimiter(delimit: Delimit, case: HeaderCase, out: &mut Vec<u8>) {
+    match delimit {
+        Delimit::Length(length) => {
+            name(b"content-length", case, out);
+            decimal(length, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        Delimit::Chunked => field(b"transfer-encoding", b"chunked", case, out),
+        Delimit::Nothing | Delimit::AsDeclared | Delimit::UntilClose => {}
+    }
+}
+
+fn field(field_name: &[u8], value: &[u8], case: HeaderCase, out: &mut Vec<u8>) {
+    name(field_name, case, out);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn name(name: &[u8], case: HeaderCase, out: &mut Vec<u8>) {
+    match case {
+        HeaderCase::Preserve => out.extend_from_slice(name),
+        HeaderCase::Lower => out.extend(name.iter().map(u8::to_ascii_lowercase)),
+        HeaderCase::Title => {
+            let mut first = true;
+            out.extend(name.iter().map(|b| {
+                let upper = std::mem::replace(&mut first, *b == b'-');
+                if upper { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() }
+            }));
+        }
+    }
+    out.extend_from_slice(b": ");
+}
+
+fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut used = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
+}
+
+/// Writes a field section: what trailers are on the wire, without the empty line.
+fn field_section(headers: &Headers, case: HeaderCase, out: &mut Vec<u8>) {
+    for (known, name, value) in headers.fields() {
+        if !matches!(known, Some(Known::ContentLength | Known::Host | Known::Te | Known::Trailer))
+            && !known.is_some_and(is_hop_by_hop)
+        {
+            field(name, value, case, out);
+        }
+    }
+}
+
+/// Writes an IMF-fixdate (RFC 9110, section 5.6.7).
+pub fn http_date(at: SystemTime, out: &mut Vec<u8>) {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // The Gregorian calendar counted from 1 March of year 0, so that leap days end their years.
+    let z = days + 719_468;
+    let era_day = z % 146_097;
+    let year_of_era = (era_day - era_day / 1460 + era_day / 36_524 - era_day / 146_096) / 365;
+    let day_of_year = era_day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = (shifted + 2) % 12;
+    let year = z / 146_097 * 400 + year_of_era + u64::from(month < 2);
+    let pair = |number: u64, out: &mut Vec<u8>| {
+        out.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
+    };
+    out.extend_from_slice(DAYS.get((days % 7) as usize).copied().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b", ");
+    pair(day, out);
+    out.push(b' ');
+    out.extend_from_slice(MONTHS.get(month as usize).copied().unwrap_or_default().as_bytes());
+    out.push(b' ');
+    pair(year / 100, out);
+    pair(year, out);
+    for (separator, part) in [(b' ', second / 3600), (b':', second / 60 % 60), (b':', second % 60)] {
+        out.push(separator);
+        pair(part, out);
+    }
+    out.extend_from_slice(b" GMT");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_767_225_599, "Wed, 31 Dec 2025 23:59:59 GMT"),
+            (1_767_225_600, "Thu, 01 Jan 2026 00:00:00 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        ] {
+            let mut out = Vec::new();
+            http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), date);
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_are_written_whole() {
+        for number in [0, 9, 10, 4096, u64::MAX] {
+            let mut out = Vec::new();
+            decimal(number, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), number.to_string());
+        }
+        let mut out = Vec::new();
+        name(b"x-REQUEST-id", HeaderCase::Title, &mut out);
+        assert_eq!(out, b"X-Request-Id: ");
+    }
+}

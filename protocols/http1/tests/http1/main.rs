@@ -1,0 +1,8 @@
+//! HTTP/1.1 through its public faces, over in-memory streams and under a fake clock.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod bodies;
+mod client;
+mod semantics;
+mod world;
