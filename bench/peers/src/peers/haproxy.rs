@@ -28,6 +28,8 @@ impl Peer for Haproxy {
 
 fn config(site: &Site) -> String {
     let Site { listen, upstream, .. } = site;
+    // Twice the default buffer: a request of 16 KB with its head then fits, which measured a quarter cheaper; larger
+    // ones made everything dearer.
     // No strict limits: with connections reused, far fewer descriptors are needed than twice maxconn, which it demands.
     // `always`: the manual allows it where, as here, the upstream keeps idle connections open.
     let mode = match site.mode {
@@ -37,6 +39,7 @@ fn config(site: &Site) -> String {
     format!(
         "global
   nbthread 1
+  tune.bufsize 32768
   maxconn 15000
   no strict-limits
 defaults

@@ -66,6 +66,8 @@ fn main_config() -> String {
     )
 }
 
+/// Replies are streamed through one large buffer, as the other proxies do: measured against four ways of buffering
+/// them, this takes least CPU for large replies and no more for small ones. Requests are buffered, which is cheaper.
 fn http_config(site: &Site) -> String {
     let Site { listen, upstream, .. } = site;
     main_config()
@@ -79,10 +81,8 @@ fn http_config(site: &Site) -> String {
   client_body_buffer_size 64k;
   client_max_body_size 64m;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-  proxy_buffer_size 16k;
-  proxy_buffers 16 16k;
-  proxy_busy_buffers_size 64k;
-  proxy_max_temp_file_size 0;
+  proxy_buffering off;
+  proxy_buffer_size 128k;
   upstream app {{
     server {upstream};
     keepalive 16384;
