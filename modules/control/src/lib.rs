@@ -1,1 +1,14 @@
 //! Configuration sources and name resolution of Ringway's control plane.
+//!
+//! Everything here runs on the control thread (a tokio current-thread runtime), never on a worker: files are read and
+//! names are looked up here, and the data plane sees only what was published from them.
+//!
+//! - [`ConfigSource`] yields whole configurations and is told what became of each; [`FileSource`] is the file on disk.
+
+#![forbid(unsafe_code)]
+
+mod file;
+mod source;
+
+pub use file::{FileOptions, FileSource, FileStatus, Reload};
+pub use source::{ConfigSource, SourceError, SourceErrorKind, Update, Verdict};
