@@ -1,1 +1,22 @@
-//! Ringway's configuration: raw schema, compile, snapshot, store.
+//! Ringway's configuration: from text to an immutable snapshot, and the store of published ones.
+//!
+//! Twice: [`raw`] is what people write, [`Snapshot`] is what is used. [`compile()`] goes from one to the other and is
+//! the only part that can fail; its errors show the place in the text.
+
+#![forbid(unsafe_code)]
+
+mod compile;
+mod error;
+mod locate;
+pub mod raw;
+mod route;
+mod schema;
+mod snapshot;
+mod store;
+
+pub use compile::{Catalog, compile, parse};
+pub use error::ConfigError;
+pub use route::{Route, RouteTable, VirtualHost};
+pub use schema::json_schema;
+pub use snapshot::{Cluster, Endpoint, Listener, Options, Service, Snapshot, Target};
+pub use store::{HISTORY, Published, Store, diff};

@@ -141,7 +141,8 @@ impl Listener {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    /// As [`accept`](Self::accept), for a task that waits for more than one thing.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let mut again = None;
         let polled = self.driver.with_slot(self.id, |slot| {
             let Slot::Accept(accept) = slot else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };

@@ -1,0 +1,43 @@
+//! Clusters.
+
+use std::sync::Arc;
+
+use super::{Catalog, TCP, address, protocol};
+use crate::error::Fault;
+use crate::raw;
+use crate::snapshot::{Cluster, Endpoint};
+
+pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Result<Cluster, Fault> {
+    if raw.name.is_empty() {
+        return Err(Fault::new(format!("{path}.name"), "must not be empty"));
+    }
+    let (protocol, options) = if raw.protocol == TCP {
+        if !raw.options.is_null() {
+            return Err(Fault::new(format!("{path}.options"), "`tcp` takes no options"));
+        }
+        (None, Arc::new(()) as _)
+    } else {
+        let (name, options) = protocol(&raw.protocol, &raw.options, catalog, path)?;
+        (Some(name), options)
+    };
+    let Some(balancer) = catalog.balancers.iter().find(|spec| spec.name == raw.lb) else {
+        let known = || catalog.balancers.iter().map(|spec| spec.name);
+        let list = known().collect::<Vec<_>>().join(", ");
+        let fault = Fault::new(format!("{path}.lb"), format!("no load balancer `{}`; there are: {list}", raw.lb));
+        return Err(fault.near(&raw.lb, known()));
+    };
+    if raw.connect_timeout.0 == 0 {
+        return Err(Fault::new(format!("{path}.connect_timeout"), "must be more than 0"));
+    }
+    let mut endpoints = Vec::with_capacity(raw.endpoints.len());
+    for (at, endpoint) in raw.endpoints.iter().enumerate() {
+        let (text, weight) = endpoint.parts();
+        let path = format!("{path}.endpoints[{at}]");
+        let target = address::endpoint(text).map_err(|error| Fault::new(path.clone(), error))?;
+        if weight == 0 {
+            return Err(Fault::new(path, "the weight must be at least 1; leave the endpoint out to send it nothing"));
+        }
+        endpoints.push(Endpoint { target, weight });
+    }
+    Ok(Cluster { raw: raw.clone(), protocol, options, balancer: *balancer, endpoints })
+}

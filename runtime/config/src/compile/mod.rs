@@ -1,0 +1,107 @@
+//! From text to a snapshot: everything that can go wrong goes wrong here.
+
+mod address;
+mod cluster;
+mod listener;
+mod routes;
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use ringway_api::{BalancerSpec, ProtocolSpec};
+
+use crate::error::{ConfigError, Fault};
+use crate::raw;
+use crate::snapshot::Snapshot;
+
+/// What a configuration may name.
+#[derive(Clone, Copy)]
+pub struct Catalog {
+    /// Protocols.
+    pub protocols: &'static [ProtocolSpec],
+    /// Load balancers.
+    pub balancers: &'static [BalancerSpec],
+    /// Says what is wrong with an access log's format.
+    pub check_log_format: fn(&raw::LogFormat) -> Result<(), String>,
+}
+
+/// The name of the protocol without a codec.
+pub(crate) const TCP: &str = "tcp";
+
+/// Reads and compiles a configuration. Parts equal to those of `old` are taken from it.
+///
+/// # Errors
+/// The first error, with its place.
+pub fn compile(
+    origin: &str,
+    text: &str,
+    catalog: &Catalog,
+    old: Option<&Snapshot>,
+) -> Result<Snapshot, Box<ConfigError>> {
+    let raw = parse(origin, text)?;
+    build(raw, catalog, old).map_err(|fault| Box::new(ConfigError::at_path(origin, text, fault)))
+}
+
+/// Reads a configuration without compiling it.
+///
+/// # Errors
+/// The first error of syntax or shape, with its place.
+pub fn parse(origin: &str, text: &str) -> Result<raw::Config, Box<ConfigError>> {
+    if text.trim().is_empty() {
+        return Ok(raw::Config::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))
+}
+
+fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<Snapshot, Fault> {
+    let workers = match raw.workers {
+        None => None,
+        Some(count) => match NonZeroU32::new(count.into()).filter(|count| count.get() <= 1024) {
+            Some(count) => Some(count),
+            None => return Err(Fault::new("workers", "must be 1 to 1024")),
+        },
+    };
+    let admin = match raw.admin.address.as_str() {
+        "" => None,
+        text => match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => return Err(Fault::new("admin.address", format!("`{text}` is not ip:port"))),
+        },
+    };
+    let known: HashMap<&str, _> =
+        old.iter().flat_map(|old| &old.clusters).map(|cluster| (cluster.raw.name.as_str(), cluster)).collect();
+    let mut indices = HashMap::new();
+    let mut clusters = Vec::with_capacity(raw.clusters.len());
+    for (at, cluster) in raw.clusters.iter().enumerate() {
+        let path = format!("clusters[{at}]");
+        if indices.insert(cluster.name.as_str(), at).is_some() {
+            return Err(Fault::new(format!("{path}.name"), format!("a second cluster named `{}`", cluster.name)));
+        }
+        clusters.push(match known.get(cluster.name.as_str()) {
+            Some(before) if before.raw == *cluster => Arc::clone(before),
+            _ => Arc::new(cluster::compile(cluster, catalog, &path)?),
+        });
+    }
+    let same_indices = old.is_some_and(|old| old.cluster_indices() == indices);
+    let listeners = listener::compile_all(&raw, catalog, &clusters, &indices, old.filter(|_| same_indices))?;
+    drop(indices);
+    Ok(Snapshot { raw, workers, admin, listeners, clusters })
+}
+
+/// The protocol of this name, and its options compiled.
+pub(crate) fn protocol(
+    name: &str,
+    options: &serde_json::Value,
+    catalog: &Catalog,
+    path: &str,
+) -> Result<(&'static str, crate::snapshot::Options), Fault> {
+    let Some(spec) = catalog.protocols.iter().find(|spec| spec.name == name) else {
+        let known = || catalog.protocols.iter().map(|spec| spec.name).chain([TCP]);
+        let list = known().collect::<Vec<_>>().join(", ");
+        let fault = Fault::new(format!("{path}.protocol"), format!("no protocol `{name}`; there are: {list}"));
+        return Err(fault.near(name, known()));
+    };
+    let options = (spec.compile)(options.clone()).map_err(|error| Fault::new(format!("{path}.options"), error))?;
+    Ok((spec.name, options))
+}

@@ -1,0 +1,57 @@
+use http::Method;
+use proptest::prelude::*;
+
+use super::*;
+
+fn matcher(path: PathMatch, case_sensitive: bool, methods: Vec<Method>) -> RouteMatcher {
+    RouteMatcher { path, case_sensitive, methods, headers: Vec::new(), query: Vec::new() }
+}
+
+fn any_path() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop_oneof!["a", "b", "A", "ab"], 0..4).prop_map(|parts| format!("/{}", parts.join("/")))
+}
+
+fn any_matcher() -> impl Strategy<Value = RouteMatcher> {
+    let methods = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec![Method::POST])];
+    (0..4, any_path(), any::<bool>(), methods).prop_map(|(kind, path, case, methods)| {
+        let kind = match kind {
+            0 => PathMatch::Prefix(path),
+            1 => PathMatch::Exact(path),
+            2 => PathMatch::Segments(path.trim_end_matches('/').to_owned()),
+            _ => PathMatch::Regex(regex::bytes::Regex::new(&format!("^(?:{path}.?)$")).unwrap()),
+        };
+        matcher(kind, case, methods)
+    })
+}
+
+proptest! {
+    /// The index finds what trying every route in order finds.
+    #[test]
+    fn the_first_match_wins(matchers in prop::collection::vec(any_matcher(), 0..40), paths in prop::collection::vec(any_path(), 1..20), post in any::<bool>()) {
+        let routes = matchers
+            .into_iter()
+            .map(|matcher| Route { name: None, timeout: None, matcher, clusters: Clusters::One(0) })
+            .collect();
+        let host = VirtualHost::new(routes);
+        for path in paths {
+            let method = if post { Method::POST } else { Method::GET };
+            let head = RequestHead::new(method, "a", &format!("{path}?q=/x"));
+            let naive = host.routes.iter().find(|route| route.matcher.matches(&head, path.as_bytes()));
+            let found = host.find(&head);
+            prop_assert_eq!(found.map(std::ptr::from_ref), naive.map(std::ptr::from_ref), "{}", path);
+        }
+    }
+
+    /// Shares follow the weights, and weight 0 is never picked.
+    #[test]
+    fn weights_are_shares(random in any::<u64>()) {
+        let route = Route {
+            name: None,
+            timeout: None,
+            matcher: matcher(PathMatch::Prefix("/".into()), true, Vec::new()),
+            clusters: Clusters::Weighted(vec![(0, 7), (1, 8), (4, 9), (4, 10)]),
+        };
+        let expected = if random < u64::MAX / 4 + 1 { 8 } else { 9 };
+        prop_assert_eq!(route.pick(random), expected);
+    }
+}

@@ -1,0 +1,206 @@
+//! The end of a stream: counted and logged exactly once, also when it is cancelled.
+
+use std::rc::Rc;
+
+use http::{Method, StatusCode};
+use ringway_api::{
+    Address, ConnCx, EndReason, LocalReply, Observer, RequestHead, Response, ResponseFlag, ResponseFlags, ResponseHead,
+    StreamCx, StreamEnd, Time, Version,
+};
+use ringway_telemetry::{Captured, StreamRecord};
+
+use crate::attempt::{RequestProgress, Tries};
+use crate::log::AccessLog;
+use crate::view::{ListenerView, Target};
+
+/// Watches one stream from its head to its end. Dropped before its end was told, it is a downstream disconnect.
+pub struct StreamGuard<I> {
+    view: Rc<ListenerView<I>>,
+    conn: Rc<ConnCx>,
+    began: Time,
+    status: Option<StatusCode>,
+    details: &'static str,
+    flags: ResponseFlags,
+    received: u64,
+    progress: Option<Rc<RequestProgress>>,
+    pub(crate) tries: Tries,
+    target: Option<Target>,
+    log: Option<Box<Captures>>,
+    ended: bool,
+}
+
+/// What the access log's format needs of the messages; made only when there is a log.
+#[derive(Default)]
+struct Captures {
+    method: Method,
+    path: Box<[u8]>,
+    authority: Box<[u8]>,
+    version: Version,
+    request: Captured,
+    response: Captured,
+    header_bytes: (usize, usize),
+}
+
+impl<I> StreamGuard<I> {
+    pub(crate) fn begin(view: Rc<ListenerView<I>>, cx: &StreamCx) -> Self {
+        view.http.downstream_rq_total.inc();
+        view.http.downstream_rq_active.inc();
+        Self {
+            conn: Rc::clone(&cx.conn),
+            began: cx.conn.env.now(),
+            status: None,
+            details: "",
+            flags: ResponseFlags::NONE,
+            received: 0,
+            progress: None,
+            tries: Tries::default(),
+            target: None,
+            log: None,
+            ended: false,
+            view,
+        }
+    }
+
+    pub(crate) fn view(&self) -> &Rc<ListenerView<I>> {
+        &self.view
+    }
+
+    pub(crate) fn capture_request(&mut self, head: &RequestHead) {
+        let Some(log) = &self.view.log else { return };
+        let find = |name: &http::HeaderName| head.headers.first(name.as_str());
+        self.log = Some(Box::new(Captures {
+            method: head.method.clone(),
+            path: head.path_and_query().into(),
+            authority: head.authority().into(),
+            version: head.version,
+            request: Captured::capture(log.request_headers(), find),
+            header_bytes: (head.headers.wire_len(), 0),
+            ..Captures::default()
+        }));
+    }
+
+    pub(crate) fn routed(&mut self, target: &Target) {
+        self.target = Some(target.clone());
+    }
+
+    pub(crate) fn request_body(&mut self, received: u64, progress: Option<Rc<RequestProgress>>) {
+        (self.received, self.progress) = (received, progress);
+    }
+
+    pub(crate) fn response(&mut self, head: &ResponseHead, details: &'static str) {
+        (self.status, self.details) = (Some(head.status), details);
+        if let (Some(log), Some(captures)) = (&self.view.log, &mut self.log) {
+            let find = |name: &http::HeaderName| head.headers.first(name.as_str());
+            captures.response = Captured::capture(log.response_headers(), find);
+            captures.header_bytes.1 = head.headers.wire_len();
+        }
+    }
+
+    /// Makes a local reply this stream's response.
+    pub(crate) fn local(&mut self, reply: &LocalReply) -> Response {
+        let mut response = reply.response();
+        self.view.forward.mark_local(&mut response.head.headers);
+        self.flags = self.flags.union(reply.flags);
+        self.response(&response.head, reply.details);
+        response
+    }
+
+    /// Counts a request that never became one.
+    pub(crate) fn refused(&self, status: StatusCode) {
+        let http = &self.view.http;
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => http.downstream_rq_header_overflow.inc(),
+            StatusCode::REQUEST_TIMEOUT => http.downstream_rq_header_timeout.inc(),
+            StatusCode::PAYLOAD_TOO_LARGE => http.downstream_rq_too_large.inc(),
+            _ => http.downstream_cx_protocol_error.inc(),
+        }
+    }
+
+    fn end(&mut self, reason: &EndReason, sent: u64, received: u64) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let http = &self.view.http;
+        http.downstream_rq_active.dec();
+        if let Some(status) = self.status {
+            http.downstream_rq_completed.inc();
+            match status.as_u16() / 100 {
+                2 => http.downstream_rq_2xx.inc(),
+                3 => http.downstream_rq_3xx.inc(),
+                4 => http.downstream_rq_4xx.inc(),
+                5 => http.downstream_rq_5xx.inc(),
+                _ => {}
+            }
+        }
+        match reason {
+            EndReason::Complete => {}
+            EndReason::Downstream(_) => {
+                http.downstream_rq_rx_reset.inc();
+                self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
+            }
+            EndReason::Body(error) => {
+                http.downstream_rq_tx_reset.inc();
+                self.flags.insert(match (error.blame, error.details) {
+                    (_, "response_timeout") => ResponseFlag::UpstreamRequestTimeout,
+                    (ringway_api::Blame::Upstream, _) => ResponseFlag::UpstreamConnectionTermination,
+                    (ringway_api::Blame::Downstream, _) => ResponseFlag::DownstreamConnectionTermination,
+                    (ringway_api::Blame::Local, _) => ResponseFlag::LocalReset,
+                });
+                self.details = error.details;
+            }
+        }
+        let took = self.conn.env.now().since(self.began);
+        http.downstream_rq_time.record(took);
+        if let Some(log) = &self.view.log {
+            self.write(log, took, sent, received);
+        }
+    }
+
+    fn write(&self, log: &AccessLog, took: std::time::Duration, sent: u64, received: u64) {
+        let start = self.conn.env.wall().checked_sub(took).unwrap_or(std::time::UNIX_EPOCH);
+        let mut record = StreamRecord::new(start);
+        let upstream_local: Option<Address> = self.tries.local.as_ref().map(|conn| conn.info.local.clone());
+        record.duration = took;
+        if let Some(captures) = &self.log {
+            record.method = Some(captures.method.as_str());
+            record.path = Some(&captures.path);
+            record.authority = Some(&captures.authority).filter(|text| !text.is_empty()).map(AsRef::as_ref);
+            record.protocol = Some(captures.version);
+            record.request_headers = &captures.request;
+            record.response_headers = &captures.response;
+            record.request_headers_bytes = captures.header_bytes.0 as u64;
+            record.response_headers_bytes = captures.header_bytes.1 as u64;
+        }
+        record.scheme = Some("http");
+        record.response_code = self.status.map(|status| status.as_u16());
+        record.response_code_details = Some(self.details).filter(|details| !details.is_empty());
+        record.flags = self.flags;
+        record.bytes_received = received;
+        record.bytes_sent = sent;
+        if let Some(target) = &self.target {
+            record.route_name = target.name.as_deref();
+            record.upstream_cluster = self.view.cluster(target.cluster).map(|cluster| &*cluster.name);
+        }
+        record.upstream_host = self.tries.host.as_ref();
+        record.upstream_local = upstream_local.as_ref();
+        record.upstream_attempts = self.tries.count;
+        record.downstream_remote = Some(&self.conn.info.peer);
+        record.downstream_direct_remote = Some(&self.conn.info.peer);
+        record.downstream_local = Some(&self.conn.info.local);
+        record.connection_id = Some(self.conn.info.id);
+        log.write(&record);
+    }
+}
+
+impl<I> Observer for StreamGuard<I> {
+    fn finish(mut self, end: &StreamEnd) {
+        self.end(&end.reason, end.body_sent, end.body_received);
+    }
+}
+
+impl<I> Drop for StreamGuard<I> {
+    fn drop(&mut self) {
+        let received = self.progress.as_ref().map_or(self.received, |progress| progress.bytes.get());
+        self.end(&EndReason::Downstream("downstream_remote_disconnect"), 0, received);
+    }
+}

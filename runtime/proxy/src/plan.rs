@@ -1,0 +1,99 @@
+//! What the control plane hands to workers: a snapshot with everything resolved that a worker must not do itself.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_api::{Address, BalancerSpec};
+use ringway_config::RouteTable;
+use ringway_telemetry::{ClusterStats, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
+use ringway_upstream::{BreakerLimits, HostParams};
+
+use crate::entry::Options;
+use crate::forward::ForwardPolicy;
+
+/// One published configuration. Immutable; what did not change is the same `Arc` as in the plan before.
+pub struct Plan {
+    /// The snapshot's generation.
+    pub generation: u64,
+    /// The listeners.
+    pub listeners: Vec<Arc<ListenerPlan>>,
+    /// The clusters; routes name them by index.
+    pub clusters: Arc<[Arc<ClusterPlan>]>,
+}
+
+/// A listener.
+pub struct ListenerPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The address it is bound to; what it is recognised by when the configuration changes.
+    pub address: Address,
+    /// What it does with connections.
+    pub service: ServicePlan,
+    /// How forwarded messages are marked.
+    pub forward: Arc<ForwardPolicy>,
+    /// Open connections per worker at most.
+    pub max_connections: Option<u32>,
+    /// Where it logs.
+    pub log: Option<LogPlan>,
+    /// Its statistics.
+    pub stats: Arc<Scope<ListenerStats>>,
+    /// Its HTTP statistics.
+    pub http: Arc<Scope<HttpStats>>,
+    /// Its TCP statistics.
+    pub tcp: Arc<Scope<TcpStats>>,
+}
+
+/// What a listener does with connections.
+pub enum ServicePlan {
+    /// A protocol with requests, each routed by itself.
+    Streams {
+        /// The protocol's name in the catalogue.
+        protocol: &'static str,
+        /// Its options.
+        options: Options,
+        /// The routes.
+        routes: Arc<RouteTable>,
+    },
+    /// Bytes to one cluster.
+    Raw {
+        /// The cluster's index.
+        cluster: usize,
+        /// Close when nothing has moved for this long.
+        idle_timeout: Option<Duration>,
+    },
+}
+
+/// An access log.
+pub struct LogPlan {
+    /// The line's format.
+    pub format: Arc<Format>,
+    /// The file.
+    pub file: Arc<LogFile>,
+}
+
+/// A cluster.
+pub struct ClusterPlan {
+    /// Its name; what it is recognised by when the configuration changes.
+    pub name: Arc<str>,
+    /// Its hosts, names resolved.
+    pub hosts: Vec<HostParams>,
+    /// Its load balancer.
+    pub balancer: BalancerSpec,
+    /// The protocol's name in the catalogue; `None` for bytes.
+    pub protocol: Option<&'static str>,
+    /// The protocol's options.
+    pub options: Options,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// Close connections that were idle for this long.
+    pub idle_timeout: Option<Duration>,
+    /// Close a connection after this many requests.
+    pub max_requests_per_connection: Option<NonZeroU32>,
+    /// Its limits, shared by all workers and kept across plans.
+    pub limits: BreakerLimits,
+    /// Differs when protocol or options differ.
+    pub transport: u64,
+    /// Its statistics.
+    pub stats: Arc<Scope<ClusterStats>>,
+}
