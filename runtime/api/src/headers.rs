@@ -73,17 +73,34 @@ pub struct Headers {
     block: Chunk,
     side: Vec<u8>,
     fields: Vec<Field>,
+    /// The block is made of HTTP/1.1 field lines.
+    lines: bool,
+}
+
+/// A part of a field section as HTTP/1.1 writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// Whole lines, with their ends, as they were received.
+    Raw(&'a [u8]),
+    /// A field's name and value.
+    Field(&'a [u8], &'a [u8]),
 }
 
 impl Headers {
     /// No fields, no memory.
     pub const fn new() -> Self {
-        Self { block: Chunk::EMPTY, side: Vec::new(), fields: Vec::new() }
+        Self { block: Chunk::EMPTY, side: Vec::new(), fields: Vec::new(), lines: false }
     }
 
     /// No fields yet, over a received block; room for `fields` of them.
     pub fn over(block: Chunk, fields: usize) -> Self {
-        Self { block, side: Vec::new(), fields: Vec::with_capacity(fields) }
+        Self { block, side: Vec::new(), fields: Vec::with_capacity(fields), lines: false }
+    }
+
+    /// The same over a block in which each field that is pushed is a line `name ":" value CRLF`, blanks around the
+    /// value aside; the codec has made sure of it. Such lines can be written on as they are.
+    pub fn over_lines(block: Chunk, fields: usize) -> Self {
+        Self { lines: true, ..Self::over(block, fields) }
     }
 
     /// Adds a field that a codec found, already validated, at these ranges of the block.
@@ -232,6 +249,37 @@ impl Headers {
         self.fields = fields;
     }
 
+    /// Hands the fields for which `keep` says so to `write`, in order: as few pieces as the received block allows, so
+    /// that what nobody touched is copied in one go.
+    pub fn write_lines(&self, mut keep: impl FnMut(Option<Known>) -> bool, mut write: impl FnMut(Line<'_>)) {
+        let block = self.block.as_slice();
+        let mut run = 0..0;
+        for field in self.fields.iter().filter(|field| keep(field.known)) {
+            let start = field.name.start as usize;
+            let end = (field.value.start + field.value.len) as usize + 2;
+            let raw = self.lines && !field.name.side && !field.value.side;
+            if raw && block.get(end - 2..end) == Some(b"\r\n") {
+                if run.end == start && !run.is_empty() {
+                    run.end = end;
+                    continue;
+                }
+                let before = std::mem::replace(&mut run, start..end);
+                if !before.is_empty() {
+                    write(Line::Raw(block.get(before).unwrap_or_default()));
+                }
+                continue;
+            }
+            let before = std::mem::replace(&mut run, 0..0);
+            if !before.is_empty() {
+                write(Line::Raw(block.get(before).unwrap_or_default()));
+            }
+            write(Line::Field(self.text(field.name), self.text(field.value)));
+        }
+        if !run.is_empty() {
+            write(Line::Raw(block.get(run).unwrap_or_default()));
+        }
+    }
+
     /// Bytes that the names and values take, with 4 for each field's `": "` and CRLF: an upper bound of what
     /// writing them in HTTP/1.1 needs.
     pub fn wire_len(&self) -> usize {
@@ -282,6 +330,30 @@ mod tests {
         headers.remove("HOST");
         assert!(!headers.has(Known::Host));
         assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn untouched_lines_are_written_in_one_piece() {
+        let mut headers = Headers::over_lines(Chunk::from("A: 1\r\nB:2\r\nC: 3 \r\nD: 4\r\nE: 5\r\n"), 4);
+        for (name, value) in [(0..1, 3..4), (6..7, 8..9), (11..12, 14..15), (18..19, 21..22), (24..25, 27..28)] {
+            headers.push_received(name, value);
+        }
+        headers.append_known(Known::Via, b"x").unwrap();
+        let lines = |headers: &Headers| {
+            let mut all = Vec::new();
+            headers.write_lines(
+                |known| known.is_none(),
+                |line| match line {
+                    Line::Raw(raw) => all.push(String::from_utf8_lossy(raw).into_owned()),
+                    Line::Field(name, value) => all.push(String::from_utf8_lossy(&[name, value].concat()).into_owned()),
+                },
+            );
+            all
+        };
+        assert_eq!(lines(&headers), ["A: 1\r\nB:2\r\n", "C3", "D: 4\r\nE: 5\r\n"]);
+        headers.remove("D");
+        headers.set("a", b"9").unwrap();
+        assert_eq!(lines(&headers), ["B:2\r\n", "C3", "E: 5\r\n", "a9"]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use error::{Blame, ConnError, ExchangeError, ExchangeErrorKind};
 pub use exchange::{BodyStart, Exchange, ExchangeEvent, UpstreamConn};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use head::{Request, RequestHead, Response, ResponseHead, Scheme, Version};
-pub use headers::{Headers, InvalidField, Known, Span};
+pub use headers::{Headers, InvalidField, Known, Line, Span};
 pub use io::Io;
 pub use protocol::{Protocol, ProtocolKind, ProtocolSpec, Sniff};
 pub use reply::LocalReply;

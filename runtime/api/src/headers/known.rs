@@ -20,13 +20,14 @@ macro_rules! known {
 
             /// The known name that `name` is, in any case.
             pub fn lookup(name: &[u8]) -> Option<Self> {
-                // The length alone leaves a handful of candidates; most names end here.
-                $(const _: () = assert!($name.len() <= MAX_LEN);)*
-                if name.len() > MAX_LEN { return None; }
                 let first = name.first()?.to_ascii_lowercase();
-                $(if name.len() == $name.len() && first == $name.as_bytes()[0] && name.eq_ignore_ascii_case($name.as_bytes()) {
-                    return Some(Self::$variant);
-                })*
+                for at in BY_LEN.get(name.len())? {
+                    let known = *Self::ALL.get(usize::from(*at))?;
+                    let text = known.as_str().as_bytes();
+                    if text.first() == Some(&first) && name.eq_ignore_ascii_case(text) {
+                        return Some(known);
+                    }
+                }
                 None
             }
         }
@@ -34,6 +35,26 @@ macro_rules! known {
 }
 
 const MAX_LEN: usize = 24;
+
+/// More names than share a length.
+const SLOTS: usize = 4;
+
+/// For each length, the places in [`Known::ALL`] of the names that have it: the length leaves few to compare. What is
+/// not used points past the end.
+static BY_LEN: [[u8; SLOTS]; MAX_LEN + 1] = {
+    let mut table = [[u8::MAX; SLOTS]; MAX_LEN + 1];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let row = &mut table[Known::ALL[at].as_str().len()];
+        let mut slot = 0;
+        while row[slot] != u8::MAX {
+            slot += 1;
+        }
+        row[slot] = at as u8;
+        at += 1;
+    }
+    table
+};
 
 known! {
     Host = "host",
