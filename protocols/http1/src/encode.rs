@@ -5,7 +5,7 @@ mod content;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
-use ringway_api::{Body, Headers, Known, RequestHead, ResponseHead};
+use ringway_api::{Body, Headers, Known, Line, RequestHead, ResponseHead};
 
 use crate::options::HeaderCase;
 
@@ -43,15 +43,16 @@ pub fn response_head(
 ) {
     status_line(head.status, out);
     let mut dated = false;
-    for (known, name, value) in head.headers.fields() {
-        match known {
-            Some(Known::ContentLength) if delimit != Delimit::AsDeclared => continue,
-            Some(known) if is_hop_by_hop(known) || known == Known::Te => continue,
-            Some(Known::Date) => dated = true,
-            _ => {}
+    let keep = |known| match known {
+        None => true,
+        Some(Known::ContentLength) => delimit == Delimit::AsDeclared,
+        Some(Known::Date) => {
+            dated = true;
+            true
         }
-        field(name, value, case, out);
-    }
+        Some(known) => !is_hop_by_hop(known) && known != Known::Te,
+    };
+    lines(&head.headers, keep, case, out);
     delimiter(delimit, case, out);
     if !dated && !head.status.is_informational() {
         name(b"date", case, out);
@@ -73,15 +74,16 @@ pub fn request_head(head: &RequestHead, delimit: Delimit, case: HeaderCase, out:
     // First, as RFC 9110, section 7.2 recommends.
     field(b"host", head.authority(), case, out);
     let mut te = false;
-    for (known, name, value) in head.headers.fields() {
-        match known {
-            Some(Known::ContentLength | Known::Host) => continue,
-            Some(known) if is_hop_by_hop(known) => continue,
-            Some(Known::Te) => te = true,
-            _ => {}
+    let keep = |known| match known {
+        None => true,
+        Some(Known::ContentLength | Known::Host) => false,
+        Some(Known::Te) => {
+            te = true;
+            true
         }
-        field(name, value, case, out);
-    }
+        Some(known) => !is_hop_by_hop(known),
+    };
+    lines(&head.headers, keep, case, out);
     delimiter(delimit, case, out);
     if te {
         // RFC 9110, section 10.1.4: TE concerns this connection, and says so.
@@ -176,6 +178,21 @@ fn delimiter(delimit: Delimit, case: HeaderCase, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes the fields for which `keep` says so; those that came as lines and keep their case are copied as such.
+fn lines(headers: &Headers, keep: impl FnMut(Option<Known>) -> bool, case: HeaderCase, out: &mut Vec<u8>) {
+    if case != HeaderCase::Preserve {
+        let mut keep = keep;
+        for (_, name, value) in headers.fields().filter(|(known, _, _)| keep(*known)) {
+            field(name, value, case, out);
+        }
+        return;
+    }
+    headers.write_lines(keep, |line| match line {
+        Line::Raw(raw) => out.extend_from_slice(raw),
+        Line::Field(name, value) => field(name, value, case, out),
+    });
+}
+
 fn field(field_name: &[u8], value: &[u8], case: HeaderCase, out: &mut Vec<u8>) {
     name(field_name, case, out);
     out.extend_from_slice(value);
@@ -213,13 +230,11 @@ fn decimal(mut number: u64, out: &mut Vec<u8>) {
 
 /// Writes a field section: what trailers are on the wire, without the empty line.
 fn field_section(headers: &Headers, case: HeaderCase, out: &mut Vec<u8>) {
-    for (known, name, value) in headers.fields() {
-        if !matches!(known, Some(Known::ContentLength | Known::Host | Known::Te | Known::Trailer))
-            && !known.is_some_and(is_hop_by_hop)
-        {
-            field(name, value, case, out);
-        }
-    }
+    let keep = |known: Option<Known>| match known {
+        Some(Known::ContentLength | Known::Host | Known::Te | Known::Trailer) => false,
+        known => !known.is_some_and(is_hop_by_hop),
+    };
+    lines(headers, keep, case, out);
 }
 
 /// Writes an IMF-fixdate (RFC 9110, section 5.6.7).

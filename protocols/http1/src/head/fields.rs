@@ -34,7 +34,7 @@ impl Fields {
         let bytes = block.as_slice();
         let mut lines = Lines::after(bytes, first_end)?;
         let mut fields = Self {
-            headers: Headers::over(block.clone(), found.len() + SPARE_FIELDS),
+            headers: Headers::over_lines(block.clone(), found.len() + SPARE_FIELDS),
             delimiters: Delimiters::default(),
             connection: Connection::default(),
             host: None,
@@ -127,7 +127,7 @@ pub(crate) fn trailers(block: &Chunk, limits: HeadLimits) -> Result<Headers, Ref
         httparse::Status::Complete((len, found)) if len == bytes.len() => found,
         _ => return Err(Refusal::bad("malformed_trailers")),
     };
-    let mut headers = Headers::over(block.clone(), found.len());
+    let mut headers = Headers::over_lines(block.clone(), found.len());
     let mut lines = Lines { bytes, next: 0 };
     for header in found {
         let field = lines.field(header)?;
