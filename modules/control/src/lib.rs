@@ -4,11 +4,17 @@
 //! names are looked up here, and the data plane sees only what was published from them.
 //!
 //! - [`ConfigSource`] yields whole configurations and is told what became of each; [`FileSource`] is the file on disk.
+//! - [`Resolver`] keeps the addresses of the names that the clusters' endpoints use.
 
 #![forbid(unsafe_code)]
 
+mod dns;
 mod file;
 mod source;
 
+pub use dns::{
+    Answer, Event, Families, Family, Lookup, LookupError, Name, NameStatus, Resolver, ResolverOptions, SystemLookup,
+    Unresolved,
+};
 pub use file::{FileOptions, FileSource, FileStatus, Reload};
 pub use source::{ConfigSource, SourceError, SourceErrorKind, Update, Verdict};
