@@ -83,6 +83,7 @@ fn http_config(site: &Site) -> String {
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
   proxy_buffering off;
   proxy_buffer_size 128k;
+  proxy_buffers 4 128k; # unused, but checked against the size above
   upstream app {{
     server {upstream};
     keepalive 16384;
