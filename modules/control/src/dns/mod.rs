@@ -1,5 +1,6 @@
 //! Names of endpoints and their addresses.
 
+mod options;
 mod resolver;
 mod system;
 
@@ -13,7 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use resolver::{Event, NameStatus, Resolver, ResolverOptions, Unresolved};
+pub use options::ResolverOptions;
+pub use resolver::{Event, NameStatus, Resolver, Unresolved};
 pub use system::SystemLookup;
 
 /// A host name with a port, as an endpoint names it. Hosts compare without regard to ASCII case (RFC 4343).

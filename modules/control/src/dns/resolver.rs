@@ -1,8 +1,6 @@
 //! Keeps the addresses of a set of names current.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Answer, Families, Family, Lookup, LookupError, Name};
+use super::{Answer, Families, Family, Lookup, LookupError, Name, ResolverOptions};
 
 /// Keeps the addresses of the names given to [`set`](Self::set), looking each host up again when its answer has
 /// expired, and tells what changed by [`next`](Self::next).
@@ -23,25 +21,6 @@ use super::{Answer, Families, Family, Lookup, LookupError, Name};
 pub struct Resolver<L> {
     lookup: Arc<L>,
     shared: Arc<Shared>,
-}
-
-/// The times and limits of a [`Resolver`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolverOptions {
-    /// Which addresses are used. Default: all.
-    pub families: Families,
-    /// How long [`Resolver::warm_up`] waits for a name, from when it was set. Default 5 s.
-    pub warm_up: Duration,
-    /// How long one lookup may take, all servers and the search list included. Default 15 s.
-    pub timeout: Duration,
-    /// The least time between two lookups of a host, however short its TTL. Default 1 s.
-    pub ttl_floor: Duration,
-    /// The most time between two lookups of a host, however long its TTL. Default 5 min.
-    pub ttl_ceiling: Duration,
-    /// The longest wait after failures in a row; the first is one to two times the TTL floor. Default 30 s.
-    pub retry_ceiling: Duration,
-    /// Lookups at the same time; further ones wait. Default 64.
-    pub concurrency: usize,
 }
 
 /// What [`Resolver::next`] tells.
@@ -386,32 +365,5 @@ impl Families {
             Self::PreferV6 => (&[], v6),
         };
         v4.iter().chain(v6)
-    }
-}
-
-// === impl ResolverOptions ===
-
-impl Default for ResolverOptions {
-    fn default() -> Self {
-        Self {
-            families: Families::default(),
-            warm_up: Duration::from_secs(5),
-            timeout: Duration::from_secs(15),
-            ttl_floor: Duration::from_secs(1),
-            ttl_ceiling: Duration::from_secs(5 * 60),
-            retry_ceiling: Duration::from_secs(30),
-            concurrency: 64,
-        }
-    }
-}
-
-impl ResolverOptions {
-    /// Half to all of `floor * 2^failures`, at most the ceiling: many hosts that failed together, because their
-    /// server did, must not come back together.
-    fn retry_after(&self, failures: u32) -> Duration {
-        let whole = self.ttl_floor.saturating_mul(1 << failures.min(16)).min(self.retry_ceiling.max(self.ttl_floor));
-        let half = whole / 2;
-        let random = RandomState::new().build_hasher().finish() >> 32;
-        half + half.mul_f64(random as f64 / f64::from(u32::MAX))
     }
 }

@@ -156,14 +156,13 @@ impl FileSource {
         self.poll = Instant::now() + self.options.poll;
         self.burst = None;
         let noticed = self.due.take().is_some();
-        if let Some(text) = &self.text
-            && fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
-        {
+        let once = fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+        if let Some(text) = self.text.clone().filter(|_| once) {
             // A pipe: what it held was read.
             let again = std::mem::take(&mut self.forced);
-            return again.then(|| Ok(self.update(text.clone(), SystemTime::now())));
+            return again.then(|| Ok(self.update(text, SystemTime::now())));
         }
-        let moved = self.follow();
+        let moved = !once && self.follow();
         let stamp = fs::metadata(&self.path).ok().map(|meta| Stamp::of(&meta));
         if !(noticed || moved || self.forced || stamp != self.stamp || self.told.is_some()) {
             return None;

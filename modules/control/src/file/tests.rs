@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
@@ -259,6 +260,19 @@ async fn polling_alone_sees_changes_and_errors() {
     next(&mut source).await.unwrap_err();
     fs::write(&path, "three").unwrap();
     assert_eq!(text(&mut source).await, "three");
+}
+
+#[tokio::test]
+async fn a_pipe_is_read_once_and_reloaded_from_memory() {
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(b"one").unwrap();
+    drop(writer);
+    let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+    let mut source = source(&path, FileOptions { poll: Duration::from_millis(10), ..by_events() });
+    assert_eq!(text(&mut source).await, "one");
+    nothing_more(&mut source, &by_events()).await;
+    source.reload().ask();
+    assert_eq!(text(&mut source).await, "one");
 }
 
 #[tokio::test]
