@@ -198,6 +198,8 @@ fn version_refusal(text: &[u8]) -> Refusal {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
     match version {
+        // Ours, but not where it should be.
+        b"HTTP/1.0" | b"HTTP/1.1" => Refusal::bad("invalid_version"),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "unsupported_version")
         }

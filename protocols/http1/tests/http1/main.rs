@@ -4,5 +4,11 @@
 
 mod bodies;
 mod client;
+mod reference;
 mod semantics;
+mod sizes;
+mod smuggling;
+mod splits;
+mod through;
+mod timeouts;
 mod world;
