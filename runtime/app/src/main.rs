@@ -1,3 +1,31 @@
-//! A modular network runtime and sidecar proxy on io_uring.
+//! `ringway`: a modular network runtime and sidecar proxy on io_uring.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod admin;
+mod catalog;
+mod cli;
+mod control;
+mod demo;
+mod names;
+mod notify;
+mod rlimits;
+mod run;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

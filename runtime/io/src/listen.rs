@@ -82,6 +82,21 @@ impl Bound {
         Ok(Self { socket: Arc::new(OwnedFd::from(socket)), address })
     }
 
+    /// Whether nobody listens on a TCP address yet: two processes of one user could otherwise share it by accident,
+    /// each taking some of the other's connections.
+    ///
+    /// # Errors
+    /// The kernel's: `AddrInUse`, or that the address may not be bound at all.
+    pub fn check_free(address: &Address) -> io::Result<()> {
+        let Address::Ip(ip) = address else { return Ok(()) };
+        let socket = Socket2::new(Domain::for_address(*ip), Type::STREAM.cloexec(), None)?;
+        socket.set_reuse_address(true)?;
+        if ip.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&SockAddr::from(*ip))
+    }
+
     /// The address, with the port that was chosen if 0 was asked for.
     pub fn address(&self) -> &Address {
         &self.address

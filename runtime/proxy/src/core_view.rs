@@ -193,6 +193,7 @@ fn build_listener<I: Io>(
         routes,
         clusters: Rc::clone(clusters),
         forward: Arc::clone(&plan.forward),
+        path: plan.path,
         http: plan.http.worker(tools.number),
         tcp: plan.tcp.worker(tools.number),
         log,

@@ -14,7 +14,7 @@ use crate::log::AccessLog;
 use crate::view::{ListenerView, Target};
 
 /// Watches one stream from its head to its end. Dropped before its end was told, it is a downstream disconnect.
-pub struct StreamGuard<I> {
+pub(crate) struct StreamGuard<I> {
     view: Rc<ListenerView<I>>,
     conn: Rc<ConnCx>,
     began: Time,

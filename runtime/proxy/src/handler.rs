@@ -17,7 +17,7 @@ use crate::forward::forwarded_peer;
 use crate::view::{ListenerHandle, ListenerView};
 
 /// Answers the requests of one connection.
-pub struct StreamHandler<I> {
+pub(crate) struct StreamHandler<I> {
     shared: Rc<Shared<I>>,
 }
 
@@ -45,6 +45,11 @@ impl<I: Io> StreamHandler<I> {
         // === mark ===
         view.forward.mark_request(&mut request.head, &self.shared.peer, || env.random());
         guard.capture_request(&request.head);
+
+        if view.path.apply(&mut request.head).is_err() {
+            let reply = LocalReply::new(StatusCode::BAD_REQUEST, "malformed path", "path_normalization_failed");
+            return guard.local(&reply);
+        }
 
         // === route ===
         let Some(target) = view.route(&request.head, env.random()) else {

@@ -7,7 +7,7 @@ use http::HeaderName;
 use ringway_telemetry::{Format, LogLane, StreamRecord};
 
 /// The format and this worker's lane to the log thread.
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     format: Arc<Format>,
     lane: RefCell<LogLane>,
 }

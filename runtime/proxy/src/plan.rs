@@ -11,6 +11,7 @@ use ringway_upstream::{BreakerLimits, HostParams};
 
 use crate::entry::Options;
 use crate::forward::ForwardPolicy;
+use crate::path::PathPolicy;
 
 /// One published configuration. Immutable; what did not change is the same `Arc` as in the plan before.
 pub struct Plan {
@@ -32,6 +33,8 @@ pub struct ListenerPlan {
     pub service: ServicePlan,
     /// How forwarded messages are marked.
     pub forward: Arc<ForwardPolicy>,
+    /// How paths are made comparable.
+    pub path: PathPolicy,
     /// Open connections per worker at most.
     pub max_connections: Option<u32>,
     /// Where it logs.

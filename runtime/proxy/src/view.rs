@@ -15,16 +15,18 @@ use crate::attempt::Failure;
 use crate::entry::{Options, ServeFn};
 use crate::forward::ForwardPolicy;
 use crate::log::AccessLog;
+use crate::path::PathPolicy;
 use crate::timers::TimerPool;
 
 /// A listener of one snapshot on one worker. A request keeps the one it began with until its end.
-pub struct ListenerView<I> {
+pub(crate) struct ListenerView<I> {
     pub(crate) service: Service<I>,
     pub(crate) max_connections: Option<u32>,
     pub(crate) listener: Cells<ListenerStats>,
     pub(crate) routes: Option<Arc<RouteTable>>,
     pub(crate) clusters: Rc<[Rc<ClusterView<I>>]>,
     pub(crate) forward: Arc<ForwardPolicy>,
+    pub(crate) path: PathPolicy,
     pub(crate) http: Cells<HttpStats>,
     pub(crate) tcp: Cells<TcpStats>,
     pub(crate) log: Option<AccessLog>,
@@ -40,7 +42,7 @@ pub(crate) enum Service<I> {
 }
 
 /// A cluster of one snapshot on one worker.
-pub struct ClusterView<I> {
+pub(crate) struct ClusterView<I> {
     pub(crate) name: Rc<str>,
     pub(crate) cluster: Rc<Cluster<I>>,
     pub(crate) stats: Cells<ClusterStats>,

@@ -20,13 +20,16 @@ pub struct Worker {
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
     draining: Cell<bool>,
+    show_open: Box<dyn Fn(usize)>,
 }
 
 impl Worker {
-    /// The worker with this number, below 1,024.
-    pub fn new(env: Rc<dyn Env>, number: usize) -> Rc<Self> {
+    /// The worker with this number, below 1,024. `show_open` is told the number of open connections whenever it
+    /// changes.
+    pub fn new(env: Rc<dyn Env>, number: usize, show_open: Box<dyn Fn(usize)>) -> Rc<Self> {
         Rc::new(Self {
             env,
+            show_open,
             next_id: Cell::new(ID_STEP + number as u64 % ID_STEP),
             conns: RefCell::default(),
             free: RefCell::default(),
@@ -91,6 +94,7 @@ impl Worker {
 
     fn register(&self, conn: &Rc<ConnCx>) -> usize {
         self.open.set(self.open.get() + 1);
+        (self.show_open)(self.open.get());
         let mut conns = self.conns.borrow_mut();
         let at = self.free.borrow_mut().pop().unwrap_or_else(|| {
             conns.push(None);
@@ -104,6 +108,7 @@ impl Worker {
 
     fn forget(&self, at: usize) {
         self.open.set(self.open.get().saturating_sub(1));
+        (self.show_open)(self.open.get());
         let mut conns = self.conns.borrow_mut();
         drop(conns.get_mut(at).and_then(Option::take));
         if self.open.get() == 0 {

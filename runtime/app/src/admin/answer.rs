@@ -1,0 +1,119 @@
+//! Answers to admin requests, on the control plane.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use ringway_telemetry::{NameFilter, Query};
+
+use super::pages;
+use super::{Answer, What};
+use crate::control::{Control, Phase};
+
+/// What the control plane's loop is to do after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Nothing,
+    /// Read the configuration's source again.
+    Reload,
+    /// End the process after a drain.
+    Quit,
+}
+
+/// Answers one request.
+pub(crate) async fn answer(control: &mut Control, what: What) -> (Answer, After) {
+    let nothing = |answer| (answer, After::Nothing);
+    match what {
+        What::Index => nothing(Answer::text(StatusCode::OK, pages::INDEX)),
+        What::Ready => nothing(match control.phase {
+            Phase::Live => Answer::text(StatusCode::OK, "LIVE"),
+            Phase::Draining => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING"),
+        }),
+        What::ServerInfo => nothing(Answer::json(&pages::server_info(control))),
+        What::Stats(query) => {
+            pages::sample(control).await;
+            let pattern = query.get("filter").cloned().unwrap_or_default();
+            let filter = if pattern.is_empty() { NameFilter::All } else { NameFilter::Contains(&pattern) };
+            let wanted = Query { used_only: query.contains_key("usedonly"), filter };
+            nothing(match query.get("format").map(String::as_str) {
+                Some("json") => Answer {
+                    status: StatusCode::OK,
+                    content_type: "application/json",
+                    body: control.registry.json(&wanted),
+                },
+                Some("prometheus") => prometheus(control, &wanted),
+                None | Some("text") => Answer::text(StatusCode::OK, control.registry.text(&wanted)),
+                Some(other) => {
+                    let message = format!("format={other}: there are text, json and prometheus");
+                    Answer::text(StatusCode::BAD_REQUEST, message)
+                }
+            })
+        }
+        What::Prometheus(query) => {
+            pages::sample(control).await;
+            let wanted = Query { used_only: query.contains_key("usedonly"), filter: NameFilter::All };
+            nothing(prometheus(control, &wanted))
+        }
+        What::Clusters { json } => nothing(pages::clusters(control, json).await),
+        What::Listeners { json } => nothing(pages::listeners(control, json)),
+        What::ConfigDump => nothing(match control.store.current() {
+            Some(current) => Answer::json(&pages::config_dump(&current)),
+            None => Answer::text(StatusCode::NOT_FOUND, "no configuration is in force"),
+        }),
+        What::Snapshots => nothing(Answer::json(&pages::snapshots(control))),
+        What::SnapshotText(generation) => nothing(match control.store.find(generation) {
+            Some(found) => Answer::text(StatusCode::OK, &*found.text),
+            None => not_kept(generation),
+        }),
+        What::SnapshotDiff { from, to } => nothing(snapshot_diff(control, from, to)),
+        What::Rollback(generation) => {
+            if control.store.find(generation).is_none() {
+                return nothing(not_kept(generation));
+            }
+            let outcome = control.rollback(generation).await;
+            nothing(verdict(outcome.map(|published| published.generation)))
+        }
+        What::Apply(text) => {
+            let outcome = control.apply("admin", Arc::from(text)).await;
+            nothing(verdict(outcome.map(|published| published.generation)))
+        }
+        What::Reload => (Answer::text(StatusCode::ACCEPTED, "reloading; see /snapshots"), After::Reload),
+        What::Drain => {
+            control.drain().await;
+            nothing(Answer::text(StatusCode::OK, "draining; /quitquitquit or SIGTERM ends the process"))
+        }
+        What::Quit => (Answer::text(StatusCode::OK, "ending"), After::Quit),
+        What::ReopenLogs => {
+            control.planner.logs().reopen();
+            nothing(Answer::text(StatusCode::OK, "reopening"))
+        }
+    }
+}
+
+fn prometheus(control: &Control, query: &Query<'_>) -> Answer {
+    Answer {
+        status: StatusCode::OK,
+        content_type: "text/plain; version=0.0.4; charset=utf-8",
+        body: control.registry.prometheus(query),
+    }
+}
+
+fn verdict(outcome: anyhow::Result<u64>) -> Answer {
+    match outcome {
+        Ok(generation) => Answer::text(StatusCode::OK, format!("published as generation {generation}")),
+        Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("{error:#}")),
+    }
+}
+
+fn not_kept(generation: u64) -> Answer {
+    Answer::text(StatusCode::NOT_FOUND, format!("generation {generation} is not kept; see /snapshots"))
+}
+
+fn snapshot_diff(control: &Control, from: Option<u64>, to: u64) -> Answer {
+    let from = from.unwrap_or(to.saturating_sub(1));
+    match (control.store.find(from), control.store.find(to)) {
+        (Some(old), Some(new)) => Answer::text(StatusCode::OK, ringway_config::diff(old, new)),
+        (None, _) => not_kept(from),
+        (_, None) => not_kept(to),
+    }
+}

@@ -1,0 +1,20 @@
+//! Everything that can be plugged in: one line each.
+
+use ringway_api::{BalancerSpec, ProtocolSpec};
+use ringway_http1::Http1;
+use ringway_io::Stream;
+use ringway_proxy::ProtocolEntry;
+use ringway_upstream::balance;
+
+/// The protocols whose connections carry requests.
+pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[ProtocolEntry::of::<Http1>()];
+
+/// The load balancers.
+pub(crate) const BALANCERS: &[BalancerSpec] = &[
+    BalancerSpec::of::<balance::RoundRobin>(),
+    BalancerSpec::of::<balance::LeastRequest>(),
+    BalancerSpec::of::<balance::Random>(),
+];
+
+/// The protocols as the configuration sees them.
+pub(crate) const PROTOCOL_SPECS: &[ProtocolSpec] = &[PROTOCOLS[0].spec];

@@ -1,0 +1,85 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringway_config::{compile, json_schema};
+use ringway_io::Executor;
+
+use crate::control::CATALOG;
+use crate::{demo, run};
+
+/// A modular network runtime and sidecar proxy on io_uring.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a proxy in the foreground. SIGTERM drains and ends it, SIGHUP reads the file again.
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What runs the tasks of a worker.
+        #[arg(long, value_enum, default_value_t)]
+        executor: ExecutorArg,
+    },
+    /// Check a configuration and say what is wrong with it.
+    Check(ConfigFile),
+    /// Print the JSON Schema of configurations.
+    Schema,
+    /// Run a proxy in front of upstreams of its own, with traffic, to look at. Ctrl-C ends it.
+    Demo(demo::DemoArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file (YAML or JSON).
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    path: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum ExecutorArg {
+    /// The run queue of Ringway's engine.
+    #[default]
+    Native,
+    /// glommio.
+    Glommio,
+}
+
+impl Cli {
+    pub(crate) fn execute(self) -> Result<()> {
+        match self.command {
+            Command::Run { config, executor } => run::run(&config.path, executor.into()),
+            Command::Check(config) => check(&config),
+            Command::Schema => {
+                println!("{}", serde_json::to_string_pretty(&json_schema(&CATALOG))?);
+                Ok(())
+            }
+            Command::Demo(args) => demo::run(&args),
+        }
+    }
+}
+
+fn check(config: &ConfigFile) -> Result<()> {
+    let path = config.path.display().to_string();
+    let text = std::fs::read_to_string(&config.path).with_context(|| format!("cannot read {path}"))?;
+    let snapshot = compile(&path, &text, &CATALOG, None).map_err(|error| anyhow!("{error}"))?;
+    let (listeners, clusters) = (snapshot.listeners.len(), snapshot.clusters.len());
+    println!("{path}: ok ({listeners} listeners, {} routes, {clusters} clusters)", snapshot.route_count());
+    Ok(())
+}
+
+impl From<ExecutorArg> for Executor {
+    fn from(arg: ExecutorArg) -> Self {
+        match arg {
+            ExecutorArg::Native => Self::Native,
+            ExecutorArg::Glommio => Self::Glommio,
+        }
+    }
+}

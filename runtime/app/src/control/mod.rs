@@ -1,0 +1,210 @@
+//! The control plane: one thread that reads, compiles, prepares and publishes.
+
+mod plan;
+mod publish;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use ringway_api::Address;
+use ringway_config::{Catalog, Published, Snapshot, Store, compile};
+use ringway_proxy::Plan;
+use ringway_telemetry::Registry;
+
+use crate::catalog::{BALANCERS, PROTOCOL_SPECS};
+use crate::workers::{Command, Workers};
+
+pub(crate) use plan::{Planner, Resolved};
+
+/// What configurations may name.
+pub(crate) const CATALOG: Catalog = Catalog {
+    protocols: PROTOCOL_SPECS,
+    balancers: BALANCERS,
+    check_log_format: |raw| plan::format(raw).map(drop).map_err(|error| error.to_string()),
+};
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Serving.
+    Live,
+    /// Ending: no new connections, those under way finish.
+    Draining,
+}
+
+/// Everything the control plane knows.
+pub(crate) struct Control {
+    pub(crate) store: Store,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) workers: Workers,
+    pub(crate) planner: Planner,
+    pub(crate) phase: Phase,
+    pub(crate) started: SystemTime,
+    pub(crate) resolved: Resolved,
+    /// Bound addresses, whether their connections are balanced.
+    bound: HashMap<Address, bool>,
+    /// Plans that workers may still use: freed here, never there.
+    retired: Vec<Arc<Plan>>,
+}
+
+impl Control {
+    pub(crate) fn new(workers: Workers, registry: Arc<Registry>, planner: Planner) -> Self {
+        Self {
+            store: Store::new(),
+            registry,
+            workers,
+            planner,
+            phase: Phase::Live,
+            started: SystemTime::now(),
+            resolved: Resolved::new(),
+            bound: HashMap::new(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// Compiles and publishes a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing has changed then.
+    pub(crate) async fn apply(&mut self, origin: &str, text: Arc<str>) -> Result<Arc<Published>> {
+        let began = tokio::time::Instant::now();
+        let cells = self.registry.config.control();
+        cells.update_attempt.inc();
+        let old = self.store.current();
+        let outcome = match compile(origin, &text, &CATALOG, old.as_ref().map(|old| &*old.snapshot)) {
+            Ok(snapshot) => self.publish(origin, text, Arc::new(snapshot)).await,
+            Err(error) => Err(anyhow::Error::msg(error.to_string())),
+        };
+        match &outcome {
+            Ok(_) => {
+                cells.update_success.inc();
+                cells.update_duration.record(began.elapsed());
+            }
+            Err(_) => cells.update_rejected.inc(),
+        }
+        outcome
+    }
+
+    /// Publishes a snapshot of the history again.
+    ///
+    /// # Errors
+    /// When it is not in the history, or cannot be prepared any more.
+    pub(crate) async fn rollback(&mut self, generation: u64) -> Result<Arc<Published>> {
+        let Some(wanted) = self.store.find(generation).cloned() else {
+            bail!("generation {generation} is not among the last {}", ringway_config::HISTORY);
+        };
+        let origin = format!("rollback to generation {generation} ({})", wanted.origin);
+        let published = self.publish(&origin, Arc::clone(&wanted.text), Arc::clone(&wanted.snapshot)).await?;
+        self.registry.config.control().rollback.inc();
+        Ok(published)
+    }
+
+    /// Prepares everything that may fail, then puts the snapshot in force.
+    async fn publish(&mut self, origin: &str, text: Arc<str>, snapshot: Arc<Snapshot>) -> Result<Arc<Published>> {
+        if self.phase == Phase::Draining {
+            bail!("the process is draining");
+        }
+        let sockets = publish::bind_new(&snapshot, &self.bound, self.workers.count()).await?;
+        self.planner.open_logs(&snapshot)?;
+        let published = self.store.publish(origin, SystemTime::now(), text, Arc::clone(&snapshot));
+        self.count_changes(&snapshot);
+        self.bound = publish::addresses(&snapshot);
+        self.send_plan(published.generation, &snapshot, sockets).await;
+        self.reap();
+        let cells = self.registry.config.control();
+        cells.generation.set(published.generation);
+        cells.update_time.set(unix_seconds(published.at));
+        Ok(published)
+    }
+
+    /// Makes the plan of the snapshot in force again, with what names resolve to now.
+    pub(crate) async fn refresh(&mut self) {
+        if let Some(current) = self.store.current() {
+            self.send_plan(current.generation, &current.snapshot, Vec::new()).await;
+        }
+    }
+
+    async fn send_plan(&mut self, generation: u64, snapshot: &Arc<Snapshot>, sockets: Vec<publish::PerWorker>) {
+        let old = self.planner.last().cloned();
+        let plan = self.planner.plan(generation, snapshot, &self.resolved);
+        self.retired.extend(old);
+        let mut sockets = sockets.into_iter();
+        for number in 0..self.workers.count() {
+            let sockets = sockets.next().unwrap_or_default();
+            self.workers.tell(number, Command::Publish { plan: Arc::clone(&plan), sockets }).await;
+        }
+    }
+
+    /// Frees plans and snapshots that no worker uses any more.
+    pub(crate) fn reap(&mut self) {
+        self.retired.retain(|plan| Arc::strong_count(plan) > 1);
+        self.store.reap();
+    }
+
+    /// Tells workers to end their connections, and waits until they have, at most `limit`.
+    pub(crate) async fn drain(&mut self) {
+        if self.phase == Phase::Live {
+            self.phase = Phase::Draining;
+            crate::notify::stopping();
+            for number in 0..self.workers.count() {
+                self.workers.tell(number, Command::Drain).await;
+            }
+        }
+    }
+
+    /// Resolves when no connection is open, or `limit` has passed; the number that is left.
+    pub(crate) async fn drained(&self, limit: Duration) -> usize {
+        let until = tokio::time::Instant::now() + limit;
+        // The workers hear of the drain through their mailboxes: give them a moment before believing a zero.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        while self.workers.shared().open() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.workers.shared().open()
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.store.current().map_or(Duration::ZERO, |current| current.snapshot.raw.drain.timeout.duration())
+    }
+
+    /// Ends the workers and flushes the logs.
+    ///
+    /// # Errors
+    /// When a worker ended with an error.
+    pub(crate) async fn shut_down(self) -> Result<()> {
+        let stopped = self.workers.stop().await.context("a worker failed");
+        let flushed = self.planner.into_logs().shutdown(Duration::from_secs(2));
+        if !flushed {
+            eprintln!("ringway: access logs could not be flushed in time");
+        }
+        stopped
+    }
+
+    fn count_changes(&self, snapshot: &Snapshot) {
+        let listeners = self.registry.listener_manager.control();
+        let clusters = self.registry.cluster_manager.control();
+        listeners.total_listeners_active.set(snapshot.listeners.len() as u64);
+        listeners.workers_started.set(1);
+        clusters.active_clusters.set(snapshot.clusters.len() as u64);
+        let Some(old) = self.planner.last() else {
+            listeners.listener_added.add(snapshot.listeners.len() as u64);
+            clusters.cluster_added.add(snapshot.clusters.len() as u64);
+            return;
+        };
+        let before: HashMap<&str, ()> = old.listeners.iter().map(|listener| (&*listener.name, ())).collect();
+        let added = snapshot.listeners.iter().filter(|new| !before.contains_key(new.raw.name.as_str())).count();
+        listeners.listener_added.add(added as u64);
+        listeners.listener_removed.add((before.len() + added).saturating_sub(snapshot.listeners.len()) as u64);
+        let before: HashMap<&str, ()> = old.clusters.iter().map(|cluster| (&*cluster.name, ())).collect();
+        let added = snapshot.clusters.iter().filter(|new| !before.contains_key(new.raw.name.as_str())).count();
+        clusters.cluster_added.add(added as u64);
+        clusters.cluster_removed.add((before.len() + added).saturating_sub(snapshot.clusters.len()) as u64);
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

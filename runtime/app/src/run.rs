@@ -1,0 +1,233 @@
+//! `ringway run`: the life of the process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use ringway_config::{Snapshot, compile};
+use ringway_control::{ConfigSource, FileOptions, FileSource, Verdict};
+use ringway_io::ring::{BufConfig, RingConfig};
+use ringway_io::{CoreConfig, Executor};
+use ringway_telemetry::{LogWriter, LogWriterConfig, Registry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::admin::{self, After, Ask};
+use crate::control::{CATALOG, Control, Phase, Planner};
+use crate::names::Names;
+use crate::workers::Workers;
+use crate::{notify, rlimits};
+
+/// The control plane's thread yields to the workers.
+const NICE: i32 = 10;
+/// How often retired plans and the workers' health are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs a proxy under the configuration file until it is told to end.
+///
+/// # Errors
+/// One clear sentence (or several lines for an error in the configuration).
+pub(crate) fn run(path: &Path, executor: Executor) -> Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let origin = path.display().to_string();
+    let first = compile(&origin, &text, &CATALOG, None).map_err(|error| anyhow!("{error}"))?;
+    block_on(async {
+        let source = FileSource::new(path, FileOptions::default());
+        let mut process = Process::start(&first, executor).await?;
+        drop(first);
+        process.serve(source).await
+    })
+}
+
+/// Runs the control plane's future on this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// A running proxy.
+pub(crate) struct Process {
+    control: Option<Control>,
+    asks: mpsc::Receiver<Ask>,
+    names: Names,
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    reopen: Signal,
+}
+
+impl Process {
+    /// Starts workers and the admin API for a configuration that is not published yet.
+    pub(crate) async fn start(first: &Snapshot, executor: Executor) -> Result<Self> {
+        rlimits::raise();
+        let ring = RingConfig {
+            buffers: BufConfig { pool: first.raw.memory.receive_pool.bytes(), ..BufConfig::default() },
+            ..RingConfig::default()
+        };
+        ringway_io::probe(&ring).map_err(|error| anyhow!("{error}"))?;
+        let config =
+            CoreConfig { ring, send_limit: first.raw.memory.per_connection.bytes(), executor, ..CoreConfig::default() };
+        let admin = first.admin.map(admin::bind).transpose()?;
+        let cpus = placement(first.workers.map(|count| count.get() as usize));
+        let registry = Arc::new(Registry::new(cpus.len()));
+        let logs = LogWriter::start(cpus.len(), &registry, LogWriterConfig::default()).context("access log thread")?;
+        let workers = Workers::start(&config, &cpus, &registry).context("cannot start a worker")?;
+        // After the workers, which inherit the priority of the thread that starts them.
+        if let Err(error) = ringway_io::lower_priority(NICE) {
+            eprintln!("ringway: cannot lower the control thread's priority: {error}");
+        }
+        let planner = Planner::new(Arc::clone(&registry), logs, cpus.len());
+        let (sender, asks) = mpsc::channel(64);
+        if let Some(socket) = admin {
+            tokio::spawn(async move {
+                if let Err(error) = admin::serve(socket, sender).await {
+                    eprintln!("ringway: the admin API has ended: {error:#}");
+                }
+            });
+        }
+        Ok(Self { control: Some(Control::new(workers, registry, planner)), asks, names: Names::start()? })
+    }
+
+    fn control(&mut self) -> Result<&mut Control> {
+        self.control.as_mut().context("the process has ended")
+    }
+
+    /// Publishes what the source yields and answers signals and the admin API, until told to end.
+    pub(crate) async fn serve(&mut self, mut source: FileSource) -> Result<()> {
+        let mut signals = Signals::listen()?;
+        let reload = source.reload();
+        let first = source.next().await.map_err(|error| anyhow!("{error}"))?;
+        self.apply(&first.origin, first.text).await?;
+        announce(self.control()?);
+        notify::ready();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                update = source.next() => match update {
+                    Ok(update) => {
+                        let verdict = match self.apply(&update.origin, update.text).await {
+                            Ok(generation) => Verdict::Published { generation },
+                            Err(error) => Verdict::Rejected { reason: format!("{error:#}") },
+                        };
+                        match &verdict {
+                            Verdict::Published { generation } => eprintln!("ringway: generation {generation} is in force"),
+                            Verdict::Rejected { reason } => eprintln!("ringway: refused, nothing has changed: {reason}"),
+                        }
+                        source.report(verdict).await;
+                    }
+                    Err(error) => eprintln!("ringway: {error}"),
+                },
+                Some(ask) = self.asks.recv() => match self.answer(ask).await? {
+                    After::Nothing => {}
+                    After::Reload => reload.ask(),
+                    After::Quit => break,
+                },
+                resolved = self.names.changed() => {
+                    let control = self.control()?;
+                    control.resolved = resolved;
+                    control.refresh().await;
+                }
+                _ = signals.hangup.recv() => reload.ask(),
+                _ = signals.reopen.recv() => self.control()?.planner.logs().reopen(),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = tick.tick() => {
+                    let control = self.control()?;
+                    control.reap();
+                    if control.workers.casualty().is_some() {
+                        // Its error says why.
+                        return self.end().await.and(Err(anyhow!("a worker has ended")));
+                    }
+                }
+            }
+        }
+        self.drain(&mut signals).await?;
+        self.end().await
+    }
+
+    async fn apply(&mut self, origin: &str, text: Arc<str>) -> Result<u64> {
+        let wanted = {
+            let old = self.control()?.store.current();
+            compile(origin, &text, &CATALOG, old.as_ref().map(|old| &*old.snapshot))
+        };
+        // Names are resolved before a cluster is published; an error is told by `apply` itself.
+        if let Ok(snapshot) = &wanted {
+            let resolved = self.names.resolve(snapshot).await;
+            self.control()?.resolved = resolved;
+        }
+        drop(wanted);
+        Ok(self.control()?.apply(origin, text).await?.generation)
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Result<After> {
+        let (answer, after) = admin::answer(self.control()?, ask.what).await;
+        // Whoever asked may have gone.
+        drop(ask.reply.send(answer));
+        Ok(after)
+    }
+
+    /// Ends connections in order. A second signal, or the time limit, ends them at once.
+    async fn drain(&mut self, signals: &mut Signals) -> Result<()> {
+        let control = self.control()?;
+        control.drain().await;
+        let limit = control.drain_timeout();
+        let open = control.workers.shared().open();
+        if open > 0 {
+            eprintln!("ringway: draining {open} connections, at most {} s", limit.as_secs());
+        }
+        let Some(control) = &self.control else { return Ok(()) };
+        debug_assert_eq!(control.phase, Phase::Draining);
+        tokio::select! {
+            left = control.drained(limit) => if left > 0 {
+                eprintln!("ringway: {left} connections were cut at the time limit");
+            },
+            _ = signals.terminate.recv() => eprintln!("ringway: second signal, ending at once"),
+            _ = signals.interrupt.recv() => eprintln!("ringway: second signal, ending at once"),
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        match self.control.take() {
+            Some(control) => control.shut_down().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            reopen: listen(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+fn announce(control: &Control) {
+    let Some(current) = control.store.current() else { return };
+    for listener in &current.snapshot.listeners {
+        eprintln!("ringway: {} listens on {} ({})", listener.raw.name, listener.address, listener.raw.protocol);
+    }
+    match current.snapshot.admin {
+        Some(admin) => eprintln!("ringway: admin on http://{admin}, {} workers", control.workers.count()),
+        None => eprintln!("ringway: no admin API, {} workers", control.workers.count()),
+    }
+    notify::status("serving");
+}
+
+/// Where workers run: one per CPU this process may use (and its cgroup pays for), pinned as long as each has its own.
+fn placement(wanted: Option<usize>) -> Vec<Option<usize>> {
+    let cpus = ringway_io::allowed_cpus();
+    let paid = std::thread::available_parallelism().map_or(cpus.len(), std::num::NonZero::get);
+    let count = wanted.unwrap_or_else(|| cpus.len().min(paid)).max(1);
+    // With a quota below the CPUs, or more workers than CPUs, the kernel places better.
+    let pinned = count == cpus.len();
+    (0..count).map(|number| cpus.get(number).copied().filter(|_| pinned)).collect()
+}
