@@ -84,3 +84,24 @@ fn matters(event: &notify::Event, interest: &HashSet<PathBuf>) -> bool {
 fn ends_a_watch(event: &notify::Event) -> bool {
     event.need_rescan() || matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reading the file opens and closes it: were that a change, each reading would cause the next.
+    #[test]
+    fn reading_is_no_change_and_neighbours_do_not_matter() {
+        let interest = HashSet::from([PathBuf::from("/etc/ringway/config.yaml")]);
+        let event = |kind, path: &str| notify::Event::new(kind).add_path(path.into());
+        let (file, neighbour) = ("/etc/ringway/config.yaml", "/etc/ringway/other");
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(matters(&event(written, file), &interest));
+        assert!(!matters(&event(written, neighbour), &interest));
+        for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
+            assert!(!matters(&event(EventKind::Access(kind), file), &interest), "{kind:?}");
+        }
+        let overflow = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(matters(&overflow, &interest));
+    }
+}
