@@ -24,7 +24,7 @@ macro_rules! known {
                 for at in BY_LEN.get(name.len())? {
                     let known = *Self::ALL.get(usize::from(*at))?;
                     let text = known.as_str().as_bytes();
-                    if text.first() == Some(&first) && name.eq_ignore_ascii_case(text) {
+                    if text.first() == Some(&first) && same(name, text) {
                         return Some(known);
                     }
                 }
@@ -83,6 +83,30 @@ known! {
     RetryAfter = "retry-after",
 }
 
+/// Whether `name` is the known name `text`, of the same length, in any case. Eight bytes at a time, and twice where
+/// the words overlap: every field of every message comes through here.
+fn same(name: &[u8], text: &[u8]) -> bool {
+    let eight = |name: &[u8; 8], text: &[u8; 8]| word_eq(u64::from_le_bytes(*name), u64::from_le_bytes(*text));
+    let four = |name: &[u8; 4], text: &[u8; 4]| {
+        word_eq(u64::from(u32::from_le_bytes(*name)), u64::from(u32::from_le_bytes(*text)))
+    };
+    match (name.first_chunk(), name.last_chunk(), text.first_chunk(), text.last_chunk()) {
+        (Some(a), Some(b), Some(c), Some(d)) if name.len() <= 16 => eight(a, c) && eight(b, d),
+        (Some(_), ..) => name.eq_ignore_ascii_case(text),
+        _ => match (name.first_chunk(), name.last_chunk(), text.first_chunk(), text.last_chunk()) {
+            (Some(a), Some(b), Some(c), Some(d)) => four(a, c) && four(b, d),
+            _ => name.eq_ignore_ascii_case(text),
+        },
+    }
+}
+
+/// Compares a word of a name with one of a known name. Of what known names are made of (lower case letters, digits,
+/// `-`), only letters have the bit `0x40`; where it is set, the case bit `0x20` does not count.
+fn word_eq(name: u64, text: u64) -> bool {
+    let letters = (text & 0x4040_4040_4040_4040) >> 1;
+    (name ^ text) & !letters == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +116,18 @@ mod tests {
         for known in Known::ALL {
             assert_eq!(Known::lookup(known.as_str().as_bytes()), Some(*known));
             assert_eq!(Known::lookup(known.as_str().to_uppercase().as_bytes()), Some(*known));
+        }
+        for known in Known::ALL {
+            let name = known.as_str().as_bytes();
+            assert!(name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-'), "see `word_eq`");
+            for at in 0..name.len() {
+                for bit in 0..8 {
+                    let mut near = name.to_vec();
+                    near[at] ^= 1 << bit;
+                    let same_name = near.eq_ignore_ascii_case(name);
+                    assert_eq!(Known::lookup(&near) == Some(*known), same_name, "{}", String::from_utf8_lossy(&near));
+                }
+            }
         }
         for other in ["", "hos", "hostt", "x-forwarded-foo", "a-very-long-field-name-indeed-it-is"] {
             assert_eq!(Known::lookup(other.as_bytes()), None);
