@@ -243,11 +243,7 @@ impl<I: Io> Server<I> {
         {
             return Poll::Ready(Err(ConnError::io(Blame::Downstream, error)));
         }
-        // While content is waited for, its reader is who receives. Otherwise one chunk is held at most.
-        if !wire.wanted && wire.inbox.is_empty() && wire.input == Input::Open && wire.poll_fill(task).is_ready() {
-            wire.detach();
-            wire.wake_reader();
-        }
+        wire.watch(task);
         if let Input::Failed(kind) = wire.input {
             return Poll::Ready(Err(ConnError::io(Blame::Downstream, kind.into())));
         }

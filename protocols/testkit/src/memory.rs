@@ -1,5 +1,7 @@
 //! Two ends of a byte stream in memory.
 
+mod control;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,6 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use ringway_api::{Chunk, ChunkQueue, Io, Storage};
+
+pub use control::Control;
 
 use crate::Rng;
 
@@ -52,13 +56,6 @@ pub struct MemoryIo {
     shut: bool,
     failed: Option<io::ErrorKind>,
     marked: Cell<u64>,
-}
-
-/// Looks at one end of a pair and meddles with it, from the test's side. Outlives the end.
-#[derive(Clone)]
-pub struct Control {
-    out: Rc<Pipe>,
-    inn: Rc<Pipe>,
 }
 
 /// One direction.
@@ -272,90 +269,6 @@ impl fmt::Debug for MemoryIo {
     }
 }
 
-// === impl Control ===
-
-impl Control {
-    /// Holds back what this end has sent (`true`) until it is released (`false`); unacknowledged meanwhile.
-    pub fn stall_sent(&self, stalled: bool) {
-        let mut state = self.out.state.borrow_mut();
-        state.stalled = stalled;
-        if !stalled {
-            state.acked += state.unacked();
-            state.wake_reader();
-        }
-    }
-
-    /// This end's next receive fails with `kind`, after what is already there.
-    pub fn fail_recv(&self, kind: io::ErrorKind) {
-        let mut state = self.inn.state.borrow_mut();
-        state.recv_error = Some(kind);
-        state.wake_reader();
-    }
-
-    /// This end's next send fails with `kind`.
-    pub fn fail_send(&self, kind: io::ErrorKind) {
-        let mut state = self.out.state.borrow_mut();
-        state.send_error = Some(kind);
-        state.wake_writer();
-    }
-
-    /// Bytes this end has sent so far.
-    pub fn sent(&self) -> u64 {
-        self.out.state.borrow().sent
-    }
-
-    /// Calls of `poll_send` that moved something.
-    pub fn sends(&self) -> u64 {
-        self.out.state.borrow().sends
-    }
-
-    /// Bytes this end has received so far.
-    pub fn received(&self) -> u64 {
-        self.inn.state.borrow().received
-    }
-
-    /// Calls of `poll_recv`, with or without a result.
-    pub fn recvs(&self) -> u64 {
-        self.inn.state.borrow().recvs
-    }
-
-    /// Bytes that wait to be received by this end.
-    pub fn waiting(&self) -> usize {
-        self.inn.state.borrow().bytes
-    }
-
-    /// The most bytes that ever waited to be received by this end.
-    pub fn waiting_peak(&self) -> usize {
-        self.inn.state.borrow().peak
-    }
-
-    /// Pooled chunks received by this end that are still alive.
-    pub fn pooled(&self) -> usize {
-        self.inn.pooled.get()
-    }
-
-    /// True once this end has ended its sending side, by dropping it or otherwise.
-    pub fn has_ended(&self) -> bool {
-        self.out.state.borrow().ended
-    }
-
-    /// True once this end has reset the stream.
-    pub fn has_reset(&self) -> bool {
-        self.out.state.borrow().reset
-    }
-
-    /// True once this end is dropped or has reset the stream.
-    pub fn is_gone(&self) -> bool {
-        self.inn.state.borrow().deaf
-    }
-}
-
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Control({} received, {} sent)", self.received(), self.sent())
-    }
-}
-
 // === impl Pipe ===
 
 impl Pipe {
@@ -512,61 +425,4 @@ impl Drop for Pooled {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Sim;
-
-    #[test]
-    fn bytes_arrive_in_order_however_they_are_cut() {
-        for split in [Split::AsSent, Split::Joined(7), Split::Fixed(1), Split::Random(9)] {
-            let sim = Sim::new(1);
-            let (mut a, mut b) = pair(PairOptions { capacity: 5, split, seed: 3, pooled: true });
-            let control = b.control();
-            sim.spawn(async move {
-                for part in ["hello", ", ", "wide wide world"] {
-                    a.send(part).await.unwrap();
-                }
-                a.finish().await.unwrap();
-            });
-            let (all, error) = sim.block_on(b.recv_to_end());
-            assert_eq!((all.as_slice(), error.is_none()), (&b"hello, wide wide world"[..], true), "{split:?}");
-            assert!(control.waiting_peak() <= 5);
-            assert_eq!(control.pooled(), 0);
-        }
-    }
-
-    #[test]
-    fn closing_resetting_and_failing_look_as_on_a_socket() {
-        let sim = Sim::new(1);
-        let (mut a, mut b) = pair(PairOptions::default());
-        sim.block_on(a.finish()).unwrap();
-        assert!(sim.block_on(b.recv()).unwrap().is_none());
-        sim.block_on(b.send("after half-close")).unwrap();
-        assert_eq!(sim.block_on(a.recv()).unwrap().as_deref(), Some(&b"after half-close"[..]));
-        b.abort();
-        assert_eq!(sim.block_on(a.recv()).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        assert!(sim.block_on(a.send("x")).is_err(), "errors are sticky");
-
-        let (mut a, b) = pair(PairOptions::default());
-        a.control().fail_send(io::ErrorKind::TimedOut);
-        assert_eq!(sim.block_on(a.send("x")).unwrap_err().kind(), io::ErrorKind::TimedOut);
-        drop(b);
-    }
-
-    #[test]
-    fn what_a_closed_peer_did_not_take_is_provably_unseen() {
-        let sim = Sim::new(1);
-        let (mut a, b) = pair(PairOptions::default());
-        sim.block_on(a.send("first")).unwrap();
-        a.mark_sent();
-        drop(b);
-        sim.block_on(a.send("second")).unwrap();
-        assert!(a.provably_unseen());
-
-        let (mut a, b) = pair(PairOptions::default());
-        a.mark_sent();
-        sim.block_on(a.send("taken")).unwrap();
-        drop(b);
-        assert!(!a.provably_unseen());
-    }
-}
+mod tests;

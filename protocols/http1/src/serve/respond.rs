@@ -106,10 +106,7 @@ impl<I: Io> Server<I> {
         }
         self.burst = 0;
         let mut wire = wire.borrow_mut();
-        if !wire.wanted && wire.inbox.is_empty() && wire.input == Input::Open && wire.poll_fill(task).is_ready() {
-            wire.detach();
-            wire.wake_reader();
-        }
+        wire.watch(task);
         if let Input::Failed(_) = wire.input {
             return Poll::Ready(Err(EndReason::Downstream("reset")));
         }

@@ -34,6 +34,9 @@ pub(super) struct Wire<I> {
     limits: BodyLimits,
 }
 
+/// A quarter of a receive buffer.
+const DETACH_LIMIT: usize = 8 << 10;
+
 /// The state of the receiving side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
@@ -93,6 +96,15 @@ impl<I: Io> Wire<I> {
         Poll::Ready(())
     }
 
+    /// Looks out for the peer while somebody else is waited for. While content is wanted, its reader is who receives;
+    /// otherwise one chunk is held at most.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+        if !self.wanted && self.inbox.is_empty() && self.input == Input::Open && self.poll_fill(cx).is_ready() {
+            self.wake_reader();
+        }
+        self.detach();
+    }
+
     /// Fails the content, now and for whoever waits for it.
     pub(super) fn fail(&mut self, error: BodyError) {
         self.fault = Some(Box::new(error));
@@ -100,15 +112,16 @@ impl<I: Io> Wire<I> {
     }
 
     /// Wakes whoever waits for content, if anybody does.
-    pub(super) fn wake_reader(&mut self) {
+    fn wake_reader(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// Takes bytes out of their pool that will be kept for long.
-    pub(super) fn detach(&mut self) {
-        if self.inbox.is_pooled() {
+    /// Takes bytes out of their pool that may be kept for long, if they are few: many are worth their buffer, and
+    /// copying them would cost every upload.
+    fn detach(&mut self) {
+        if self.inbox.len() <= DETACH_LIMIT && self.inbox.is_pooled() {
             self.inbox = std::mem::take(&mut self.inbox).detach();
         }
     }
@@ -124,7 +137,6 @@ impl<I: Io> Wire<I> {
                     self.received += data.len() as u64;
                     self.wanted = false;
                     self.moved = true;
-                    self.detach();
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }
                 Ok(Decoded::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
