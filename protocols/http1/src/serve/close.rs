@@ -55,22 +55,31 @@ impl<I: Io> Server<I> {
 
     /// Ends the connection so that the client sees the last response.
     pub(super) async fn close(&mut self) -> Result<(), ConnError> {
-        self.timer.set_after(LINGER_TIME);
-        let mut left = LINGER_LIMIT;
-        poll_fn(|cx| self.poll_close(cx, &mut left)).await;
+        // Taking the rest of the response is the client's share of a stream, and has its time.
+        self.timer.set_limit(self.options.stream_idle_timeout.limit());
+        let ended = poll_fn(|cx| self.poll_end(cx)).await;
+        if ended {
+            self.timer.set_after(LINGER_TIME);
+            let mut left = LINGER_LIMIT;
+            poll_fn(|cx| self.poll_linger(cx, &mut left)).await;
+        }
         Ok(())
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
+    /// Ends our side; false when that came to nothing.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.wire.borrow_mut().io.poll_shutdown(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.is_ok()),
+            Poll::Pending => self.timer.poll_expired(cx).map(|()| false),
+        }
+    }
+
+    /// Drops what the client still sends.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
         if self.timer.poll_expired(cx).is_ready() {
             return Poll::Ready(());
         }
         let mut wire = self.wire.borrow_mut();
-        match wire.io.poll_shutdown(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
-        }
         while wire.input == Input::Open && *left > 0 {
             *left = left.saturating_sub(wire.inbox.len());
             wire.inbox = Chunk::EMPTY;
