@@ -77,6 +77,9 @@ pub struct Headers {
     lines: bool,
 }
 
+/// What a proxy usually adds to a head, so that the side text is allocated once.
+const SIDE_ROOM: usize = 192;
+
 /// A part of a field section as HTTP/1.1 writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -123,6 +126,9 @@ impl Headers {
 
     /// Appends text that is not a field (a rewritten path, say) and returns where it lies.
     pub fn add_text(&mut self, text: &[u8]) -> Span {
+        if self.side.capacity() == 0 {
+            self.side.reserve(SIDE_ROOM);
+        }
         let start = self.side.len() as u32;
         self.side.extend_from_slice(text);
         Span { start, len: text.len() as u32, side: true }
