@@ -195,6 +195,12 @@ pub struct ChunkQueue {
     bytes: usize,
 }
 
+impl Extend<Chunk> for ChunkQueue {
+    fn extend<T: IntoIterator<Item = Chunk>>(&mut self, chunks: T) {
+        chunks.into_iter().for_each(|chunk| self.push(chunk));
+    }
+}
+
 impl ChunkQueue {
     /// An empty queue; holds no memory of its own until a second chunk is pushed.
     pub const fn new() -> Self {

@@ -96,9 +96,9 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     if !message.contains("unknown field") && !message.contains("unknown variant") {
         return None;
     }
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let word = quoted.next()?;
-    Some((word, quoted.collect()))
+    let word = message.split('`').nth(1)?;
+    let list = message.split_once("expected ")?.1.trim_start_matches("one of ");
+    Some((word, list.split([',', '`', ' ']).filter(|name| !name.is_empty() && *name != "or").collect()))
 }
 
 /// The nearest of `known` to `word`, when it is near enough to be a slip.

@@ -1,6 +1,13 @@
 //! The engine on real sockets, with blocking peers on threads of their own. Every test runs with both executors and
 //! with both kinds of receive buffers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait and look at the clock"
+)]
+
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

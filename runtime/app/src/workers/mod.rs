@@ -193,7 +193,9 @@ impl Workers {
         for number in 0..self.count() {
             self.tell(number, Command::Stop).await;
         }
-        self.threads.into_iter().map(join).fold(Ok(()), |first, next| first.and(next))
+        // All are waited for, whatever the first says.
+        let ended: Vec<_> = self.threads.into_iter().map(join).collect();
+        ended.into_iter().collect()
     }
 }
 
