@@ -1,0 +1,94 @@
+//! Good and bad configurations.
+
+use std::process::Command;
+
+use crate::proxy::{BINARY, repository};
+
+fn check(path: &std::path::Path) -> (bool, String) {
+    let output = Command::new(BINARY).args(["check", "-c"]).arg(path).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn every_example_is_accepted() {
+    let mut seen = 0;
+    for folder in ["examples", "deploy"] {
+        let Ok(entries) = std::fs::read_dir(repository().join(folder)) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let is_config = path.extension().is_some_and(|ext| ext == "yaml")
+                && std::fs::read_to_string(&path).unwrap().contains("\nlisteners:");
+            if is_config {
+                let (ok, text) = check(&path);
+                assert!(ok, "{text}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 4);
+}
+
+#[test]
+fn errors_show_the_place_and_a_suggestion() {
+    let base = r#"
+listeners:
+  - name: web
+    address: "127.0.0.1:1"
+    protocol: http1
+    routes: { virtual_hosts: [{ domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: app } }] }] }
+clusters:
+  - { name: app, endpoints: ["127.0.0.1:2"] }
+"#;
+    let cases: &[(&str, &str, &[&str])] = &[
+        (
+            "cluster: app",
+            "cluster: apq",
+            &[":6:", "routes[0].route.cluster", "no cluster named `apq`", "did you mean `app`?"],
+        ),
+        ("listeners", "listners", &[":2:1", "unknown field `listners`", "did you mean `listeners`?"]),
+        ("protocol: http1", "protocol: htp1", &[":5:", "no protocol `htp1`", "did you mean `http1`?"]),
+        ("prefix: /", "prefix: api", &["match.prefix", "must begin with `/`"]),
+        ("prefix: /", "safe_regex: '('", &["match.safe_regex", "unclosed group"]),
+        ("prefix: /", "prefix: /, path: /", &["exactly one of"]),
+        ("\"127.0.0.1:2\"", "\"127.0.0.1:0\"", &["clusters[0].endpoints[0]", "port 0"]),
+        ("\"127.0.0.1:2\"", "\"nonsense\"", &["`nonsense` is no endpoint"]),
+        ("\"127.0.0.1:1\"", "\"localhost\"", &["listeners[0].address", "is no address"]),
+        ("name: app", "name: app, connect_timeout: 5", &["`5` is not a duration"]),
+        ("name: app", "name: app, lb: least_requests", &["did you mean `least_request`?"]),
+        (
+            "protocol: http1",
+            "protocol: http1\n    options: { header_cas: lower }",
+            &["listeners[0].options", "header_cas"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    access_log: { path: a, format: '%NOPE%' }",
+            &["access_log.format", "NOPE"],
+        ),
+        ("domains: [\"*\"]", "domains: [\"*\", \"*\"]", &["domains[1]", "twice"]),
+        ("listeners:", "listeners: [", &[":"]),
+    ];
+    let dir = std::env::temp_dir().join(format!("ringway-errors-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("bad.yaml");
+    for (from, to, expected) in cases {
+        std::fs::write(&path, base.replacen(from, to, 1)).unwrap();
+        let (ok, text) = check(&path);
+        assert!(!ok, "{to}: accepted");
+        for part in *expected {
+            assert!(text.contains(part), "{to}: `{part}` is missing in\n{text}");
+        }
+    }
+    std::fs::write(&path, base).unwrap();
+    assert!(check(&path).0);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn the_schema_names_every_protocols_options() {
+    let output = Command::new(BINARY).arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema["x-protocol-options"]["http1"].is_object());
+    assert!(schema["$defs"]["Listener"]["properties"]["address"].is_object());
+}

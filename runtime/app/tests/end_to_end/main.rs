@@ -1,0 +1,17 @@
+//! The binary, used from outside: real sockets, real files, real signals.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test may fail, wait and look at the clock"
+)]
+
+mod admin;
+mod configs;
+mod life;
+mod proxy;
+mod swap;
+mod traffic;
