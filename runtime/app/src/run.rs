@@ -12,15 +12,18 @@ use ringway_io::{CoreConfig, Executor};
 use ringway_telemetry::{LogWriter, LogWriterConfig, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::admin::{self, After, Ask};
-use crate::control::{CATALOG, Control, Phase, Planner};
+use crate::control::{CATALOG, Control, Planner};
 use crate::names::Names;
 use crate::workers::Workers;
 use crate::{notify, rlimits};
 
 /// The control plane's thread yields to the workers.
 const NICE: i32 = 10;
+/// How often a drain looks whether connections are left.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often retired plans and the workers' health are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -178,16 +181,31 @@ impl Process {
         if open > 0 {
             eprintln!("ringway: draining {open} connections, at most {} s", limit.as_secs());
         }
-        let Some(control) = &self.control else { return Ok(()) };
-        debug_assert_eq!(control.phase, Phase::Draining);
-        tokio::select! {
-            left = control.drained(limit) => if left > 0 {
-                eprintln!("ringway: {left} connections were cut at the time limit");
-            },
-            _ = signals.terminate.recv() => eprintln!("ringway: second signal, ending at once"),
-            _ = signals.interrupt.recv() => eprintln!("ringway: second signal, ending at once"),
+        let until = Instant::now() + limit;
+        // The workers hear of the drain through their mailboxes: a zero before the first look means nothing.
+        let mut look = tokio::time::interval_at(Instant::now() + DRAIN_LOOK, DRAIN_LOOK);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    let left = self.control()?.workers.shared().open();
+                    if left > 0 && Instant::now() < until {
+                        continue;
+                    }
+                    if left > 0 {
+                        eprintln!("ringway: {left} connections were cut at the time limit");
+                    }
+                    return Ok(());
+                }
+                Some(ask) = self.asks.recv() => {
+                    self.answer(ask).await?;
+                    continue;
+                }
+                _ = signals.terminate.recv() => {}
+                _ = signals.interrupt.recv() => {}
+            }
+            eprintln!("ringway: second signal, ending at once");
+            return Ok(());
         }
-        Ok(())
     }
 
     async fn end(&mut self) -> Result<()> {

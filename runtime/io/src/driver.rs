@@ -220,8 +220,7 @@ impl Driver {
         let Some(socket) = slots.socket(id) else { return Poll::Ready(Err(gone())) };
         if let Some(chunk) = socket.rx.pop() {
             if socket.recv == Recv::Idle && socket.rx.bytes() < RECV_LOW {
-                socket.recv = Recv::Armed;
-                ring.recv(socket.fd, id.token(Kind::Recv));
+                socket.arm(ring, id.token(Kind::Recv));
             }
             return Poll::Ready(Ok(Some(chunk)));
         }
@@ -231,8 +230,7 @@ impl Driver {
         match socket.recv {
             Recv::Ended => return Poll::Ready(Ok(None)),
             Recv::Idle => {
-                socket.recv = Recv::Armed;
-                ring.recv(socket.fd, id.token(Kind::Recv));
+                socket.arm(ring, id.token(Kind::Recv));
             }
             Recv::Armed | Recv::Cancelling | Recv::Starved => {}
         }

@@ -5,9 +5,15 @@ use std::task::{Context, Waker};
 
 use ringway_api::ChunkQueue;
 
+use crate::ring::Ring;
+
 /// Undelivered bytes at which receiving pauses, and below which it goes on.
 pub(crate) const RECV_HIGH: usize = 128 << 10;
 pub(crate) const RECV_LOW: usize = 32 << 10;
+
+/// A chunk of this size says that more is on its way; a small one that it was the last.
+pub(crate) const BULK: usize = 64 << 10;
+pub(crate) const SMALL: usize = 16 << 10;
 
 /// A connected socket: what was received and not delivered, what is to be sent, what the kernel is doing.
 pub(crate) struct Socket {
@@ -17,6 +23,9 @@ pub(crate) struct Socket {
     /// Bytes of the send that the kernel works on; 0 when there is none.
     pub(crate) sending: usize,
     pub(crate) recv: Recv,
+    /// It was paused, or receives much at once: it receives one buffer at a time, so that a burst cannot run far ahead
+    /// of its consumer.
+    pub(crate) bulk: bool,
     pub(crate) fin: Fin,
     pub(crate) recv_error: Option<i32>,
     pub(crate) send_error: Option<i32>,
@@ -101,6 +110,7 @@ impl Socket {
             tx: ChunkQueue::new(),
             sending: 0,
             recv: Recv::Idle,
+            bulk: false,
             fin: Fin::Open,
             recv_error: None,
             send_error: None,
@@ -116,6 +126,12 @@ impl Socket {
     /// Bytes accepted for sending that the kernel has not taken.
     pub(crate) fn queued(&self) -> usize {
         self.tx.bytes() + self.sending
+    }
+
+    /// Has the kernel receive.
+    pub(crate) fn arm(&mut self, ring: &mut Ring, token: u64) {
+        self.recv = Recv::Armed;
+        if self.bulk { ring.recv_once(self.fd, token) } else { ring.recv(self.fd, token) }
     }
 
     /// Notes that a send of `bytes` was given to the kernel.

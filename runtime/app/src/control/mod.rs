@@ -143,7 +143,7 @@ impl Control {
         self.store.reap();
     }
 
-    /// Tells workers to end their connections, and waits until they have, at most `limit`.
+    /// Tells workers to stop listening and to end their connections in order.
     pub(crate) async fn drain(&mut self) {
         if self.phase == Phase::Live {
             self.phase = Phase::Draining;
@@ -152,17 +152,6 @@ impl Control {
                 self.workers.tell(number, Command::Drain).await;
             }
         }
-    }
-
-    /// Resolves when no connection is open, or `limit` has passed; the number that is left.
-    pub(crate) async fn drained(&self, limit: Duration) -> usize {
-        let until = tokio::time::Instant::now() + limit;
-        // The workers hear of the drain through their mailboxes: give them a moment before believing a zero.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        while self.workers.shared().open() > 0 && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.workers.shared().open()
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

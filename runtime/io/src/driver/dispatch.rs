@@ -8,7 +8,7 @@ use super::{Inner, finish_sending};
 use crate::listen::After;
 use crate::ring::Completion;
 use crate::slots::{Kind, Slot, SlotId};
-use crate::socket::{Fin, RECV_HIGH, RECV_LOW, Recv};
+use crate::socket::{BULK, Fin, RECV_HIGH, RECV_LOW, Recv, SMALL};
 use crate::sys;
 
 impl Inner {
@@ -36,12 +36,18 @@ impl Inner {
         }
         match completion.result {
             Ok(0) => socket.recv = Recv::Ended,
-            Ok(_) => {
+            Ok(len) => {
+                if len as usize >= BULK {
+                    socket.bulk = true;
+                } else if (len as usize) < SMALL && socket.rx.is_empty() {
+                    socket.bulk = false;
+                }
                 if let Some(chunk) = completion.chunk.filter(|_| !socket.closing) {
                     socket.rx.push(chunk);
                 }
                 if socket.recv == Recv::Armed && socket.rx.bytes() >= RECV_HIGH {
                     socket.recv = Recv::Cancelling;
+                    socket.bulk = true;
                     stats.paused += 1;
                     ring.cancel(id.token(Kind::Recv));
                 }
@@ -63,8 +69,7 @@ impl Inner {
             return;
         }
         if socket.recv == Recv::Idle && socket.reader.waiting() && socket.rx.is_empty() {
-            socket.recv = Recv::Armed;
-            ring.recv(socket.fd, id.token(Kind::Recv));
+            socket.arm(ring, id.token(Kind::Recv));
         } else {
             socket.reader.wake();
         }
@@ -149,8 +154,7 @@ impl Inner {
                 if socket.closing || socket.rx.bytes() >= RECV_LOW {
                     socket.recv = Recv::Idle;
                 } else {
-                    socket.recv = Recv::Armed;
-                    self.ring.recv(socket.fd, id.token(Kind::Recv));
+                    socket.arm(&mut self.ring, id.token(Kind::Recv));
                 }
             }
         }

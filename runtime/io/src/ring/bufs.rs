@@ -20,6 +20,13 @@ const BUF_MORE: u32 = 1 << 4;
 /// The only buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
 
+/// Buffers to keep with the kernel: few, so that the same memory stays in the cache.
+const DEPTH: usize = 8;
+/// At most, after it ran out.
+const MAX_DEPTH: usize = 16;
+/// While more than half of the pool is held by chunks that wait.
+const SCARCE_DEPTH: usize = 2;
+
 /// How much receive memory a ring may have.
 #[derive(Clone, Copy, Debug)]
 pub struct BufConfig {
@@ -101,7 +108,7 @@ impl BufRing {
             incremental,
             provided: (0..count).map(|_| None).collect(),
             in_kernel: 0,
-            depth: 8.min(count),
+            depth: DEPTH.min(count),
             home: Rc::new(Home { free: RefCell::new(free), total: count }),
         };
         this.replenish();
@@ -114,12 +121,13 @@ impl BufRing {
 
     /// Gives free buffers to the kernel, up to the depth. True when it holds any afterwards.
     pub(super) fn replenish(&mut self) -> bool {
-        if self.in_kernel >= self.depth {
+        let depth = if self.free_quarters() >= 2 { self.depth } else { SCARCE_DEPTH };
+        if self.in_kernel >= depth {
             return true;
         }
         let mut free = self.home.free.borrow_mut();
         let before = self.tail;
-        while self.in_kernel < self.depth {
+        while self.in_kernel < depth {
             let Some(id) = free.pop() else { break };
             let offset = usize::from(id) * self.buffer;
             // SAFETY: ids are below `count` and the mapping holds `count` buffers.
@@ -149,9 +157,16 @@ impl BufRing {
         self.in_kernel > 0
     }
 
-    /// The kernel ran out within one turn: give it more the next time.
+    /// The kernel ran out within one turn: give it more the next time, within bounds: what it holds is what a fast
+    /// sender can fill before anybody notices that its consumer is slow.
     pub(super) fn ran_out(&mut self) {
-        self.depth = (self.depth * 2).min(self.home.total);
+        let bound = if self.free_quarters() >= 2 { MAX_DEPTH } else { SCARCE_DEPTH };
+        self.depth = (self.depth * 2).min(bound).min(self.home.total);
+    }
+
+    /// How many quarters of the pool are free.
+    fn free_quarters(&self) -> usize {
+        self.home.free.borrow().len() * 4 / self.home.total
     }
 
     /// The chunk that a completion of `len` bytes in buffer `id` describes.
@@ -166,7 +181,7 @@ impl BufRing {
         buf.filled.set((start + len).min(self.buffer));
         // When most of the pool is held by chunks that wait, what arrives is copied out, so that slow readers cannot
         // take the memory that others receive into.
-        let scarce = self.home.free.borrow().len() * 4 < self.home.total;
+        let scarce = self.free_quarters() == 0;
         let chunk = Chunk::shared(buf, start, len);
         Some(if scarce { chunk.detach() } else { chunk })
     }
@@ -179,7 +194,7 @@ impl BufRing {
 
     /// Returns the memory of free buffers to the system; for a worker that goes idle.
     pub(super) fn trim(&mut self) {
-        self.depth = 8.min(self.home.total);
+        self.depth = DEPTH.min(self.home.total);
         for id in self.home.free.borrow().iter() {
             // SAFETY: the range is one buffer of the mapping; it is free, so nothing refers to it.
             let freed = unsafe {

@@ -119,6 +119,12 @@ impl Ring {
         self.push(opcode::RecvMulti::new(Fd(socket), GROUP).build(), token);
     }
 
+    /// Receives once, one buffer at most: for a stream whose consumer is slower than its sender.
+    pub fn recv_once(&mut self, socket: RawFd, token: u64) {
+        let entry = opcode::Recv::new(Fd(socket), std::ptr::null_mut(), 0).buf_group(GROUP).build();
+        self.push(entry.flags(squeue::Flags::BUFFER_SELECT), token);
+    }
+
     /// Sends chunks from the front of `out`, all of what it takes: a partial send is resubmitted here. One completion
     /// with the number of bytes, or the error. One send per socket at a time, or they may interleave.
     pub fn send(&mut self, socket: RawFd, out: &mut ChunkQueue, token: u64) {
