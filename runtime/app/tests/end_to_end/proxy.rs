@@ -240,10 +240,6 @@ impl Client {
         self.reader.read_to_end(&mut rest).ok();
         rest
     }
-
-    pub(crate) fn stream(&self) -> &TcpStream {
-        self.reader.get_ref()
-    }
 }
 
 /// The status of one request on a connection of its own.

@@ -66,7 +66,7 @@ fn a_dead_upstream_is_503_and_comes_back() {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            stream.read(&mut [0; 1024]).unwrap();
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         }
     });
