@@ -25,7 +25,7 @@ const NICE: i32 = 10;
 /// How often a drain looks whether connections are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often retired plans and the workers' health are looked at.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_secs(5);
 
 /// Runs a proxy under the configuration file until it is told to end.
 ///
@@ -152,21 +152,13 @@ impl Process {
     }
 
     async fn apply(&mut self, origin: &str, text: Arc<str>) -> Result<u64> {
-        let wanted = {
-            let old = self.control()?.store.current();
-            compile(origin, &text, &CATALOG, old.as_ref().map(|old| &*old.snapshot))
-        };
-        // Names are resolved before a cluster is published; an error is told by `apply` itself.
-        if let Ok(snapshot) = &wanted {
-            let resolved = self.names.resolve(snapshot).await;
-            self.control()?.resolved = resolved;
-        }
-        drop(wanted);
-        Ok(self.control()?.apply(origin, text).await?.generation)
+        let control = self.control.as_mut().context("the process has ended")?;
+        Ok(control.apply(origin, text, &mut self.names).await?.generation)
     }
 
     async fn answer(&mut self, ask: Ask) -> Result<After> {
-        let (answer, after) = admin::answer(self.control()?, ask.what).await;
+        let control = self.control.as_mut().context("the process has ended")?;
+        let (answer, after) = admin::answer(control, &mut self.names, ask.what).await;
         // Whoever asked may have gone.
         drop(ask.reply.send(answer));
         Ok(after)

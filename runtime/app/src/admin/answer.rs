@@ -8,6 +8,7 @@ use ringway_telemetry::{NameFilter, Query};
 use super::pages;
 use super::{Answer, What};
 use crate::control::{Control, Phase};
+use crate::names::Names;
 
 /// What the control plane's loop is to do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) enum After {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(control: &mut Control, what: What) -> (Answer, After) {
+pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What) -> (Answer, After) {
     let nothing = |answer| (answer, After::Nothing);
     match what {
         What::Index => nothing(Answer::text(StatusCode::OK, pages::INDEX)),
@@ -60,7 +61,10 @@ pub(crate) async fn answer(control: &mut Control, what: What) -> (Answer, After)
             Some(current) => Answer::json(&pages::config_dump(&current)),
             None => Answer::text(StatusCode::NOT_FOUND, "no configuration is in force"),
         }),
-        What::Snapshots => nothing(Answer::json(&pages::snapshots(control))),
+        What::Snapshots => {
+            control.reap();
+            nothing(Answer::json(&pages::snapshots(control)))
+        }
         What::SnapshotText(generation) => nothing(match control.store.find(generation) {
             Some(found) => Answer::text(StatusCode::OK, &*found.text),
             None => not_kept(generation),
@@ -74,7 +78,7 @@ pub(crate) async fn answer(control: &mut Control, what: What) -> (Answer, After)
             nothing(verdict(outcome.map(|published| published.generation)))
         }
         What::Apply(text) => {
-            let outcome = control.apply("admin", Arc::from(text)).await;
+            let outcome = control.apply("admin", Arc::from(text), names).await;
             nothing(verdict(outcome.map(|published| published.generation)))
         }
         What::Reload => (Answer::text(StatusCode::ACCEPTED, "reloading; see /snapshots"), After::Reload),

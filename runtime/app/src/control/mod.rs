@@ -14,6 +14,7 @@ use ringway_proxy::Plan;
 use ringway_telemetry::Registry;
 
 use crate::catalog::{BALANCERS, PROTOCOL_SPECS};
+use crate::names::Names;
 use crate::workers::{Command, Workers};
 
 pub(crate) use plan::{Planner, Resolved};
@@ -64,17 +65,20 @@ impl Control {
         }
     }
 
-    /// Compiles and publishes a configuration.
+    /// Compiles a configuration, resolves its names and publishes it.
     ///
     /// # Errors
     /// What is wrong with it; nothing has changed then.
-    pub(crate) async fn apply(&mut self, origin: &str, text: Arc<str>) -> Result<Arc<Published>> {
+    pub(crate) async fn apply(&mut self, origin: &str, text: Arc<str>, names: &mut Names) -> Result<Arc<Published>> {
         let began = tokio::time::Instant::now();
         let cells = self.registry.config.control();
         cells.update_attempt.inc();
         let old = self.store.current();
         let outcome = match compile(origin, &text, &CATALOG, old.as_ref().map(|old| &*old.snapshot)) {
-            Ok(snapshot) => self.publish(origin, text, Arc::new(snapshot)).await,
+            Ok(snapshot) => {
+                self.resolved = names.resolve(&snapshot).await;
+                self.publish(origin, text, Arc::new(snapshot)).await
+            }
             Err(error) => Err(anyhow::Error::msg(error.to_string())),
         };
         match &outcome {

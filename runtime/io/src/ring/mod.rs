@@ -157,6 +157,7 @@ impl Ring {
 
     /// Cancels whatever is under way on a socket; the terminal completions still come.
     pub fn cancel_fd(&mut self, socket: RawFd) {
+        self.owned.give_up(socket);
         let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(socket)).all()).build();
         self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), IGNORED);
     }
@@ -291,5 +292,32 @@ impl Drop for Ring {
         if self.outstanding > 0 {
             self.owned.leak();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_send_ends_even_when_it_was_partly_sent() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        // TCP sends take what fits and wait for the rest; the peer reads nothing.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (reader, _) = listener.accept().unwrap();
+        let mut out = ChunkQueue::new();
+        out.push(Chunk::from(vec![7; 64 << 20]));
+        ring.send(sender.as_raw_fd(), &mut out, 1);
+        ring.enter(false, None).unwrap();
+        reader.peek(&mut [0]).unwrap();
+        ring.cancel_fd(sender.as_raw_fd());
+        let mut ends = Vec::new();
+        while ends.is_empty() {
+            ring.enter(true, Some(Duration::from_secs(5))).unwrap();
+            assert!(ring.reap(|completion| ends.push((completion.token, completion.result))) > 0, "never ends");
+        }
+        assert_eq!(ends, [(1, Err(libc::ECANCELED))]);
+        assert_eq!(ring.outstanding(), 0);
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Owned {
     left: u32,
     addr: Option<SockAddr>,
     counter: u64,
+    /// Given up by the caller: what is left of a partial send stays unsent.
+    cancelled: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl OwnedOps {
             debug_assert!(false, "completion for an empty place");
             return Outcome::Done { token: u64::MAX, result };
         };
-        if op.kind == Kind::Send {
+        if op.kind == Kind::Send && !op.cancelled {
             match result {
                 Ok(sent) if sent < op.left && sent > 0 => {
                     op.left -= sent;
@@ -93,7 +95,12 @@ impl OwnedOps {
                 _ => {}
             }
         }
-        let result = if op.kind == Kind::Send { result.map(|_| op.total) } else { result };
+        let result = match result {
+            // A cancelled send that had got half-way tells how far, not that it was cancelled.
+            Ok(sent) if op.kind == Kind::Send && sent < op.left => Err(libc::ECANCELED),
+            Ok(_) if op.kind == Kind::Send => Ok(op.total),
+            other => other,
+        };
         let token = op.token;
         if let Some(mut op) = self.places.get_mut(index).and_then(Option::take) {
             op.clear();
@@ -105,6 +112,13 @@ impl OwnedOps {
         Outcome::Done { token, result }
     }
 
+    /// Marks the operations on a socket as cancelled, so that none is resumed.
+    pub(super) fn give_up(&mut self, fd: RawFd) {
+        for op in self.places.iter_mut().flatten().filter(|op| op.fd == fd) {
+            op.cancelled = true;
+        }
+    }
+
     /// Leaves everything that is in flight allocated for ever.
     pub(super) fn leak(&mut self) {
         for op in self.places.drain(..).flatten() {
@@ -114,7 +128,7 @@ impl OwnedOps {
 
     fn place(&mut self, fd: RawFd, token: u64, kind: Kind) -> (u64, &mut Owned) {
         let mut op = self.spare.pop().unwrap_or_default();
-        (op.fd, op.token, op.kind) = (fd, token, kind);
+        (op.fd, op.token, op.kind, op.cancelled) = (fd, token, kind, false);
         let at = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             (self.places.len() - 1) as u32
@@ -174,6 +188,7 @@ impl Default for Owned {
             left: 0,
             addr: None,
             counter: 0,
+            cancelled: false,
         }
     }
 }
