@@ -21,7 +21,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(crate) struct Connecting {
     socket: Option<OwnedFd>,
     result: Option<Result<(), i32>>,
-    connector: Interest,
+    pub(crate) connector: Interest,
     abandoned: bool,
 }
 

@@ -164,6 +164,8 @@ where
             }
             if let Some(result) = result.take() {
                 core.shut_down();
+                // Without wakers its tasks end as soon as glommio looks.
+                yield_now().await;
                 return Ok(result);
             }
             pace.turn(&core, quiet)?;
@@ -265,6 +267,8 @@ impl Core {
     fn shut_down(&self) {
         self.shared.tasks.clear();
         self.shared.mail.borrow_mut().clear();
+        self.shared.driver.forget_wakers();
+        self.shared.tasks.leave();
         for _ in 0..8 {
             if self.shared.driver.turn(false, None).is_err() {
                 return;

@@ -164,6 +164,14 @@ impl Driver {
         Ok(Turn { events: completions - usize::from(ticked), signalled })
     }
 
+    /// Drops every waker: another executor's hold their tasks, and those hold us.
+    pub(crate) fn forget_wakers(&self) {
+        let dropped = self.inner.borrow_mut().slots.take_wakers();
+        let timers = self.timers.borrow_mut().take_values();
+        // Outside the borrows: with the last waker a task may go, and with it streams and timers.
+        drop((dropped, timers));
+    }
+
     /// Gives back receive memory that is not in use.
     pub(crate) fn trim(&self) {
         let mut inner = self.inner.borrow_mut();

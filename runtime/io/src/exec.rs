@@ -183,9 +183,15 @@ impl Tasks {
     }
 }
 
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        LOCAL.with(|local| local.worker.set(0));
+impl Tasks {
+    /// The worker on this thread ends: wakers that are still about find nobody, and another worker may begin.
+    pub(crate) fn leave(&self) {
+        LOCAL.with(|local| {
+            if local.worker.get() == self.remote.worker() {
+                local.worker.set(0);
+                local.ready.borrow_mut().clear();
+            }
+        });
     }
 }
 

@@ -122,7 +122,7 @@ pub struct Listener {
 pub(crate) struct Accepting {
     socket: Arc<OwnedFd>,
     ready: VecDeque<OwnedFd>,
-    acceptor: Interest,
+    pub(crate) acceptor: Interest,
     error: Option<i32>,
     /// The listener was dropped.
     closing: bool,

@@ -4,7 +4,7 @@
 use crate::connect::Connecting;
 use crate::listen::Accepting;
 use crate::ring::Completion;
-use crate::socket::Socket;
+use crate::socket::{Interest, Socket};
 
 /// What a slot is for. Boxed, so that the table stays small after a crowd has left.
 pub(crate) enum Slot {
@@ -102,6 +102,22 @@ impl Slots {
         place.generation = (place.generation + 1) & GENERATIONS;
         self.free.push(id.index);
         Some(slot)
+    }
+
+    /// Takes every waker.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Interest> {
+        let mut taken = Vec::new();
+        for slot in self.places.iter_mut().filter_map(|place| place.slot.as_mut()) {
+            match slot {
+                Slot::Socket(socket) => {
+                    taken.push(std::mem::take(&mut socket.reader));
+                    taken.push(std::mem::take(&mut socket.writer));
+                }
+                Slot::Accept(accept) => taken.push(std::mem::take(&mut accept.acceptor)),
+                Slot::Connect(connect) => taken.push(std::mem::take(&mut connect.connector)),
+            }
+        }
+        taken
     }
 
     /// Gives back spare room. Generations must not start over while late completions may come, so places stay.

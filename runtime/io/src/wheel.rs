@@ -76,6 +76,14 @@ impl<T> Wheel<T> {
         self.entries.get_mut(key.0 as usize)?.value.as_mut()
     }
 
+    /// Takes what every place holds, and leaves the default there.
+    pub(crate) fn take_values(&mut self) -> Vec<T>
+    where
+        T: Default,
+    {
+        self.entries.iter_mut().filter_map(|entry| entry.value.as_mut().map(std::mem::take)).collect()
+    }
+
     /// The tick a place is armed for.
     pub(crate) fn due(&self, key: Key) -> Option<u64> {
         self.entries.get(key.0 as usize).filter(|entry| entry.place != UNARMED).map(|entry| entry.due)
