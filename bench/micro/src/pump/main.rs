@@ -4,88 +4,57 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptor;
+mod args;
 mod pairs;
+mod token;
 
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::io::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ringway_io::ring::{Completion, Ring, RingConfig};
-use socket2::{Domain, SockAddr, Socket, Type};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
-use pairs::{Kind, Pairs, Side, Token};
+use acceptor::Acceptor;
+use args::Args;
+use pairs::Pairs;
+use token::{Kind, Token};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
-    let (mut listen, mut upstream) = (None, None);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let value = args.next().with_context(|| format!("{arg} needs a value"))?;
-        match arg.as_str() {
-            "--listen" => listen = Some(value.parse()?),
-            "--upstream" => upstream = Some(value.parse()?),
-            _ => bail!("usage: pump --listen IP:PORT --upstream IP:PORT"),
-        }
+    let args = Args::parse(std::env::args().skip(1))?;
+    if let Some(cpu) = args.cpu {
+        let mut cpus = CpuSet::new();
+        cpus.set(cpu);
+        sched_setaffinity(None, &cpus).with_context(|| format!("cannot run on CPU {cpu}"))?;
     }
-    let (Some(listen), Some(upstream)) = (listen, upstream) else {
-        bail!("usage: pump --listen IP:PORT --upstream IP:PORT")
-    };
-    run(listen, upstream)
+    let mut ring = Ring::new(&RingConfig::default()).context("cannot make a ring")?;
+    let acceptor = Acceptor::bind(args.listen, args.upstream)?;
+    writeln!(std::io::stdout(), "listening on {}", acceptor.address()?)?;
+    run(&mut ring, acceptor)
 }
 
-fn run(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
-    let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    let mut ring = Ring::new(&RingConfig::default()).context("cannot make a ring")?;
-    ring.accept(listener.as_raw_fd(), Token::accept());
+fn run(ring: &mut Ring, mut acceptor: Acceptor) -> Result<()> {
     let mut pairs = Pairs::default();
     let mut completions: Vec<Completion> = Vec::new();
+    acceptor.arm(ring);
     loop {
-        pairs.feed_starved(&mut ring);
-        ring.enter(true, None)?;
+        pairs.feed_starved(ring);
+        ring.enter(true, acceptor.patience())?;
         ring.reap(|completion| completions.push(completion));
+        let quiet = completions.is_empty();
         for completion in completions.drain(..) {
-            let token = Token::read(completion.token);
+            let token = Token::unpack(completion.token);
             match token.kind {
-                Kind::Accept => {
-                    if let Ok(fd) = completion.result {
-                        begin(&mut ring, &mut pairs, fd as i32, upstream);
-                    }
-                    if !completion.more {
-                        ring.accept(listener.as_raw_fd(), Token::accept());
-                    }
-                }
-                Kind::Connect => pairs.connected(&mut ring, token, completion.result.is_ok()),
-                Kind::Recv => pairs.received(&mut ring, token, completion),
-                Kind::Send => pairs.sent(&mut ring, token, completion.result.is_ok()),
-                Kind::Fin => pairs.finished(&mut ring, token),
+                Kind::Accept => acceptor.accepted(ring, &mut pairs, &completion),
+                Kind::Connect => pairs.connected(ring, token, completion.result.is_ok()),
+                Kind::Recv => pairs.received(ring, token, completion),
+                Kind::Send => pairs.sent(ring, token, completion.result.is_ok()),
+                Kind::Fin => pairs.finished(ring, token),
             }
         }
-    }
-}
-
-fn listener(address: SocketAddr) -> Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    // Inherited by accepted sockets.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket)
-}
-
-/// Makes a pair of an accepted connection and a new one to the upstream.
-fn begin(ring: &mut Ring, pairs: &mut Pairs, downstream: i32, upstream: SocketAddr) {
-    let socket = Socket::new(Domain::for_address(upstream), Type::STREAM, None);
-    let socket = socket.and_then(|socket| socket.set_tcp_nodelay(true).map(|()| socket));
-    match socket {
-        Ok(socket) => {
-            let fd = socket.into_raw_fd();
-            let token = pairs.insert(downstream, fd);
-            ring.connect(fd, &SockAddr::from(upstream), token.with(Kind::Connect, Side::Up).pack());
-        }
-        // Out of descriptors: this connection is given up, the others go on.
-        Err(_) => ring.close(downstream),
+        acceptor.resume(ring, pairs.open(), quiet);
     }
 }

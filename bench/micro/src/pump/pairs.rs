@@ -1,74 +1,46 @@
 //! Pairs of sockets, and what each completion does to them.
 
+use std::os::fd::RawFd;
+
 use ringway_api::ChunkQueue;
 use ringway_io::ring::{Completion, Ring};
 
-/// Bytes queued for one socket at which its source is paused, and below which it goes on.
+use crate::token::{Kind, Side, Token};
+
+/// Bytes on their way to one socket at which its source is paused, and below which it goes on.
 const HIGH: usize = 256 << 10;
 const LOW: usize = 64 << 10;
 
-/// Which operation a completion is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    Accept,
-    Connect,
-    Recv,
-    Send,
-    Fin,
+/// All pairs, by place.
+#[derive(Default)]
+pub(crate) struct Pairs {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    /// Receives that ended for want of buffers.
+    starved: Vec<Token>,
 }
 
-/// Which socket of a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Side {
-    Down = 0,
-    Up = 1,
-}
-
-/// An operation of a pair: kind, side, generation, index.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Token {
-    pub(crate) kind: Kind,
-    side: Side,
+#[derive(Default)]
+struct Place {
     generation: u16,
-    index: u32,
+    pair: Option<Box<Pair>>,
 }
 
-impl Token {
-    pub(crate) fn accept() -> u64 {
-        Self { kind: Kind::Accept, side: Side::Down, generation: 0, index: 0 }.pack()
-    }
-
-    pub(crate) fn with(self, kind: Kind, side: Side) -> Self {
-        Self { kind, side, ..self }
-    }
-
-    pub(crate) fn pack(self) -> u64 {
-        (self.kind as u64) << 56 | (self.side as u64) << 48 | u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-
-    pub(crate) fn read(token: u64) -> Self {
-        let kind = match token >> 56 {
-            0 => Kind::Accept,
-            1 => Kind::Connect,
-            2 => Kind::Recv,
-            3 => Kind::Send,
-            _ => Kind::Fin,
-        };
-        let side = if token >> 48 & 1 == 0 { Side::Down } else { Side::Up };
-        Self { kind, side, generation: (token >> 32) as u16, index: token as u32 }
-    }
+struct Pair {
+    down: Half,
+    up: Half,
+    /// Something failed: both are closed as soon as nothing is under way.
+    broken: bool,
 }
 
 /// One socket.
 struct Half {
-    fd: i32,
+    fd: RawFd,
     /// What the other half received and this one has yet to send.
     queue: ChunkQueue,
+    /// Bytes of the send that is under way.
     sending: usize,
     receiving: Receiving,
-    /// The other half's stream has ended: ours follows when the queue is empty.
     fin: Fin,
 }
 
@@ -76,11 +48,15 @@ struct Half {
 enum Receiving {
     Idle,
     Armed,
+    /// Cancelled; data may still come before the completion that ends it.
     Cancelling,
+    /// Waits for buffers.
     Starved,
+    /// The peer has sent all it had, or failed.
     Ended,
 }
 
+/// Our end of the stream to the peer: sent when the other half's stream has ended and the queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fin {
     Open,
@@ -89,117 +65,50 @@ enum Fin {
     Done,
 }
 
-struct Pair {
-    halves: [Half; 2],
-    /// Something failed: both are closed as soon as nothing is under way.
-    broken: bool,
-}
-
-/// All pairs.
-#[derive(Default)]
-pub(crate) struct Pairs {
-    places: Vec<(u16, Option<Box<Pair>>)>,
-    free: Vec<u32>,
-    starved: Vec<Token>,
-}
-
-impl Half {
-    fn new(fd: i32) -> Self {
-        Self { fd, queue: ChunkQueue::new(), sending: 0, receiving: Receiving::Idle, fin: Fin::Open }
-    }
-
-    fn busy(&self) -> bool {
-        matches!(self.receiving, Receiving::Armed | Receiving::Cancelling)
-            || self.sending > 0
-            || self.fin == Fin::Sending
-    }
-
-    fn arm(&mut self, ring: &mut Ring, token: Token) {
-        if self.receiving == Receiving::Idle {
-            self.receiving = Receiving::Armed;
-            ring.recv(self.fd, token.pack());
-        }
-    }
-
-    fn push(&mut self, ring: &mut Ring, token: Token) {
-        if self.sending > 0 {
-            return;
-        }
-        if !self.queue.is_empty() {
-            let before = self.queue.bytes();
-            ring.send(self.fd, &mut self.queue, token.pack());
-            self.sending = before - self.queue.bytes();
-        } else if self.fin == Fin::Wanted {
-            self.fin = Fin::Sending;
-            ring.shutdown(self.fd, libc::SHUT_WR, token.with(Kind::Fin, token.side).pack());
-        }
-    }
-}
-
-impl Pair {
-    /// The half of a side, then the other.
-    fn split(&mut self, side: Side) -> (&mut Half, &mut Half) {
-        let [down, up] = &mut self.halves;
-        match side {
-            Side::Down => (down, up),
-            Side::Up => (up, down),
-        }
-    }
-}
-
-fn other(side: Side) -> Side {
-    match side {
-        Side::Down => Side::Up,
-        Side::Up => Side::Down,
-    }
-}
-
 impl Pairs {
-    pub(crate) fn insert(&mut self, down: i32, up: i32) -> Token {
-        let pair = Box::new(Pair { halves: [Half::new(down), Half::new(up)], broken: false });
+    /// How many pairs there are.
+    pub(crate) fn open(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// Takes in two sockets; the token's kind is for the caller to choose.
+    pub(crate) fn insert(&mut self, down: RawFd, up: RawFd) -> Token {
+        let pair = Box::new(Pair { down: Half::new(down), up: Half::new(up), broken: false });
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push((0, None));
+            self.places.push(Place::default());
             (self.places.len() - 1) as u32
         });
         let mut generation = 0;
         if let Some(place) = self.places.get_mut(index as usize) {
-            generation = place.0;
-            place.1 = Some(pair);
+            generation = place.generation;
+            place.pair = Some(pair);
         }
         Token { kind: Kind::Connect, side: Side::Up, generation, index }
     }
 
-    fn pair(&mut self, token: Token) -> Option<&mut Pair> {
-        let (generation, pair) = self.places.get_mut(token.index as usize)?;
-        if *generation == token.generation { pair.as_deref_mut() } else { None }
-    }
-
     pub(crate) fn connected(&mut self, ring: &mut Ring, token: Token, ok: bool) {
         let Some(pair) = self.pair(token) else { return };
-        pair.broken |= !ok;
         if ok {
-            for side in [Side::Down, Side::Up] {
-                pair.split(side).0.arm(ring, token.with(Kind::Recv, side));
-            }
+            pair.down.arm(ring, token.with(Kind::Recv, Side::Down));
+            pair.up.arm(ring, token.with(Kind::Recv, Side::Up));
+        } else {
+            pair.fail(ring);
+            self.settle(ring, token);
         }
-        self.settle(ring, token);
     }
 
     pub(crate) fn received(&mut self, ring: &mut Ring, token: Token, completion: Completion) {
-        let mut starved = false;
         let Some(pair) = self.pair(token) else { return };
         let broken = pair.broken;
-        let (half, far) = pair.split(token.side);
+        let (half, far) = pair.halves(token.side);
         if !completion.more {
             half.receiving = Receiving::Idle;
         }
-        let mut failed = false;
+        let (mut starved, mut failed) = (false, false);
         match completion.result {
             Ok(0) => {
                 half.receiving = Receiving::Ended;
-                if far.fin == Fin::Open {
-                    far.fin = Fin::Wanted;
-                }
+                far.fin = Fin::Wanted;
             }
             Ok(_) => far.queue.extend(completion.chunk),
             Err(libc::ENOBUFS) => {
@@ -213,40 +122,48 @@ impl Pairs {
             }
         }
         if !broken && !failed {
-            far.push(ring, token.with(Kind::Send, other(token.side)));
-            let queued = far.queue.bytes() + far.sending;
-            if half.receiving == Receiving::Armed && queued >= HIGH {
+            far.push(ring, token.with(Kind::Send, token.side.other()));
+            let waiting = far.waiting();
+            if half.receiving == Receiving::Armed && waiting >= HIGH {
                 half.receiving = Receiving::Cancelling;
                 ring.cancel(token.pack());
-            } else if queued < LOW {
+            } else if waiting < LOW {
                 half.arm(ring, token);
             }
         }
-        pair.broken |= failed;
+        if failed {
+            pair.fail(ring);
+        }
+        let broken = pair.broken;
         if starved {
             self.starved.push(token);
         }
-        self.settle(ring, token);
+        if broken {
+            self.settle(ring, token);
+        }
     }
 
     pub(crate) fn sent(&mut self, ring: &mut Ring, token: Token, ok: bool) {
         let Some(pair) = self.pair(token) else { return };
-        pair.broken |= !ok;
-        let broken = pair.broken;
-        let (half, far) = pair.split(token.side);
-        half.sending = 0;
-        if !broken {
-            half.push(ring, token);
-            if half.queue.bytes() + half.sending < LOW {
-                far.arm(ring, token.with(Kind::Recv, other(token.side)));
-            }
+        pair.halves(token.side).0.sending = 0;
+        if !ok {
+            pair.fail(ring);
         }
-        self.settle(ring, token);
+        if pair.broken {
+            self.settle(ring, token);
+            return;
+        }
+        let (half, far) = pair.halves(token.side);
+        half.push(ring, token);
+        if half.waiting() < LOW {
+            far.arm(ring, token.with(Kind::Recv, token.side.other()));
+        }
     }
 
+    /// The end of the stream has gone out. If it could not, the receive says what is wrong with the socket.
     pub(crate) fn finished(&mut self, ring: &mut Ring, token: Token) {
         let Some(pair) = self.pair(token) else { return };
-        pair.split(token.side).0.fin = Fin::Done;
+        pair.halves(token.side).0.fin = Fin::Done;
         self.settle(ring, token);
     }
 
@@ -257,42 +174,102 @@ impl Pairs {
         }
         for token in std::mem::take(&mut self.starved) {
             let Some(pair) = self.pair(token) else { continue };
-            let half = pair.split(token.side).0;
-            if half.receiving == Receiving::Starved {
+            let broken = pair.broken;
+            let half = pair.halves(token.side).0;
+            if half.receiving == Receiving::Starved && !broken {
                 half.receiving = Receiving::Idle;
                 half.arm(ring, token);
             }
         }
     }
 
+    fn pair(&mut self, token: Token) -> Option<&mut Pair> {
+        let place = self.places.get_mut(token.index as usize)?;
+        if place.generation == token.generation { place.pair.as_deref_mut() } else { None }
+    }
+
     /// Closes a pair that is done or broken, once the kernel works on nothing of it.
     fn settle(&mut self, ring: &mut Ring, token: Token) {
         let Some(pair) = self.pair(token) else { return };
-        let done = pair.halves.iter().all(|half| half.receiving == Receiving::Ended && half.fin == Fin::Done);
-        if !pair.broken && !done {
+        let over = pair.broken || pair.down.done() && pair.up.done();
+        if !over || pair.down.busy() || pair.up.busy() {
             return;
         }
-        if pair.broken {
-            for half in &mut pair.halves {
-                half.queue.clear();
-                if half.busy() && half.receiving != Receiving::Cancelling {
-                    if half.receiving == Receiving::Armed {
-                        half.receiving = Receiving::Cancelling;
-                    }
-                    ring.cancel_fd(half.fd);
-                }
-            }
-        }
-        if pair.halves.iter().any(Half::busy) {
-            return;
-        }
-        for half in &pair.halves {
-            ring.close(half.fd);
-        }
-        if let Some((generation, place)) = self.places.get_mut(token.index as usize) {
-            *generation = generation.wrapping_add(1);
-            *place = None;
+        ring.close(pair.down.fd);
+        ring.close(pair.up.fd);
+        if let Some(place) = self.places.get_mut(token.index as usize) {
+            place.generation = place.generation.wrapping_add(1);
+            place.pair = None;
         }
         self.free.push(token.index);
+    }
+}
+
+impl Pair {
+    fn fail(&mut self, ring: &mut Ring) {
+        if !self.broken {
+            self.broken = true;
+            self.down.stop(ring);
+            self.up.stop(ring);
+        }
+    }
+
+    /// The half of a side, then the other.
+    fn halves(&mut self, side: Side) -> (&mut Half, &mut Half) {
+        match side {
+            Side::Down => (&mut self.down, &mut self.up),
+            Side::Up => (&mut self.up, &mut self.down),
+        }
+    }
+}
+
+impl Half {
+    fn new(fd: RawFd) -> Self {
+        Self { fd, queue: ChunkQueue::new(), sending: 0, receiving: Receiving::Idle, fin: Fin::Open }
+    }
+
+    /// Bytes on their way to the peer.
+    fn waiting(&self) -> usize {
+        self.queue.bytes() + self.sending
+    }
+
+    fn busy(&self) -> bool {
+        matches!(self.receiving, Receiving::Armed | Receiving::Cancelling)
+            || self.sending > 0
+            || self.fin == Fin::Sending
+    }
+
+    fn done(&self) -> bool {
+        self.receiving == Receiving::Ended && self.fin == Fin::Done
+    }
+
+    fn arm(&mut self, ring: &mut Ring, token: Token) {
+        if self.receiving == Receiving::Idle {
+            self.receiving = Receiving::Armed;
+            ring.recv(self.fd, token.pack());
+        }
+    }
+
+    /// Sends what waits, then the end of the stream; one operation at a time.
+    fn push(&mut self, ring: &mut Ring, token: Token) {
+        if self.sending > 0 {
+            return;
+        }
+        if !self.queue.is_empty() {
+            self.sending = self.queue.bytes();
+            ring.send(self.fd, &mut self.queue, token.pack());
+            self.sending -= self.queue.bytes();
+        } else if self.fin == Fin::Wanted {
+            self.fin = Fin::Sending;
+            ring.shutdown(self.fd, libc::SHUT_WR, token.with(Kind::Fin, token.side).pack());
+        }
+    }
+
+    /// Ends everything that is under way; the completions that say so still come.
+    fn stop(&mut self, ring: &mut Ring) {
+        self.queue.clear();
+        if self.busy() {
+            ring.cancel_fd(self.fd);
+        }
     }
 }
