@@ -35,7 +35,7 @@ impl Peer for Envoy {
     }
 }
 
-/// Of "<program>  version: <commit>/<version>/Clean/RELEASE/BoringSSL".
+/// Of `<program>  version: <commit>/<version>/Clean/RELEASE/BoringSSL`.
 fn version_in(text: &str) -> Option<&str> {
     text.split_once("version:")?.1.split('/').nth(1)
 }
