@@ -116,6 +116,8 @@ impl Io for Canned {
         Poll::Ready(Ok(Some(self.bytes.clone())))
     }
 
+    fn unread(&mut self, _: Chunk) {}
+
     fn poll_send(&mut self, _: &mut Context<'_>, out: &mut ChunkQueue) -> Poll<io::Result<()>> {
         while let Some(chunk) = out.pop() {
             if !chunk.starts_with(b"HTTP") {

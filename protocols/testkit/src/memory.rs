@@ -53,6 +53,8 @@ impl Default for PairOptions {
 pub struct MemoryIo {
     out: Rc<Pipe>,
     inn: Rc<Pipe>,
+    /// Put back by the owner.
+    unread: ChunkQueue,
     shut: bool,
     failed: Option<io::ErrorKind>,
     marked: Cell<u64>,
@@ -102,7 +104,7 @@ pub fn pair(options: PairOptions) -> (MemoryIo, MemoryIo) {
 
 impl MemoryIo {
     fn new(out: Rc<Pipe>, inn: Rc<Pipe>) -> Self {
-        Self { out, inn, shut: false, failed: None, marked: Cell::new(0) }
+        Self { out, inn, unread: ChunkQueue::new(), shut: false, failed: None, marked: Cell::new(0) }
     }
 
     /// A handle to look at this end and to meddle with it.
@@ -184,11 +186,18 @@ impl Io for MemoryIo {
         if let Some(kind) = self.failed {
             return Poll::Ready(Err(kind.into()));
         }
+        if let Some(chunk) = self.unread.pop() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
         let polled = self.inn.recv(cx);
         if let Poll::Ready(Err(error)) = &polled {
             self.failed = Some(error.kind());
         }
         polled
+    }
+
+    fn unread(&mut self, chunk: Chunk) {
+        self.unread.push_front(chunk);
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut ChunkQueue) -> Poll<io::Result<()>> {

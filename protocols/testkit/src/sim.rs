@@ -289,7 +289,7 @@ impl Wake for TaskWaker {
 /// The context of a connection between made-up addresses.
 pub fn test_conn(sim: &Sim) -> Rc<ConnCx> {
     let address = |last, port| SocketAddr::from((Ipv4Addr::new(192, 0, 2, last), port)).into();
-    Rc::new(ConnCx::new(ConnInfo { id: 1, local: address(1, 80), peer: address(2, 50_000) }, sim.env()))
+    Rc::new(ConnCx::new(ConnInfo::new(1, address(1, 80), address(2, 50_000)), sim.env()))
 }
 
 #[cfg(test)]

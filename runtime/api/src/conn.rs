@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use crate::Env;
+use crate::{Env, Scheme, TlsInfo};
 
 /// Where a socket is: an IP address with port, or a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +50,24 @@ pub struct ConnInfo {
     pub id: u64,
     /// Our end.
     pub local: Address,
-    /// Their end.
+    /// Their end: the original one where a trusted proxy in front has told it (PROXY protocol).
     pub peer: Address,
+    /// The other end of the socket, where that is not `peer`.
+    pub direct_peer: Option<Rc<Address>>,
+    /// What TLS has established; `None` in plaintext.
+    pub tls: Option<Rc<TlsInfo>>,
+}
+
+impl ConnInfo {
+    /// The facts of a plaintext connection.
+    pub const fn new(id: u64, local: Address, peer: Address) -> Self {
+        Self { id, local, peer, direct_peer: None, tls: None }
+    }
+
+    /// The scheme that requests on it have.
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
 }
 
 /// A connection's context: its facts, its worker's services, and the proxy's wish that it come to an end.

@@ -38,7 +38,7 @@ pub trait Exchange: BodyStream {
 /// What [`Exchange::poll_head`] yields.
 #[derive(Debug)]
 pub enum ExchangeEvent {
-    /// An interim response (1xx but 101; RFC 9110, section 15.2). More follows.
+    /// An interim response (1xx but 101, which accepts an upgrade and is final; RFC 9110, section 15.2). More follows.
     Interim(ResponseHead),
     /// The final response's head, and its body as far as it is there.
     Final(ResponseHead, BodyStart),

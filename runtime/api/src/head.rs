@@ -48,6 +48,31 @@ impl Scheme {
     }
 }
 
+/// What a request asks its connection or stream to become.
+///
+/// Once the final response says yes ([`accepts`](Self::accepts)), the bodies of both messages are the tunnel's bytes:
+/// each streams until its side ends, the end of one does not end the other. Until then the request's body is pending.
+/// A response that says no is a response like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// A tunnel to the authority (`CONNECT`; RFC 9110, section 9.3.6). The path is empty. Accepted by any 2xx.
+    Connect,
+    /// Another protocol, named by this text of the head in lower case, such as `websocket`: `Upgrade` in HTTP/1.1 (RFC
+    /// 9110, section 7.8), `:protocol` of an extended CONNECT in HTTP/2 (RFC 8441), which codecs translate: the method
+    /// is `GET` here, the response that accepts is 101.
+    Upgrade(Span),
+}
+
+impl Tunnel {
+    /// Whether a response with this status makes the tunnel.
+    pub fn accepts(self, status: StatusCode) -> bool {
+        match self {
+            Self::Connect => status.is_success(),
+            Self::Upgrade(_) => status == StatusCode::SWITCHING_PROTOCOLS,
+        }
+    }
+}
+
 /// A request's control data and header fields (RFC 9110, section 6.2).
 ///
 /// The authority is kept apart from the fields, as HTTP/2 does; codecs take it out of `Host` and put it back.
@@ -60,6 +85,8 @@ pub struct RequestHead {
     pub version: Version,
     /// The scheme.
     pub scheme: Scheme,
+    /// What the request asks to become, if it is more than a request.
+    pub tunnel: Option<Tunnel>,
     /// All other fields.
     pub headers: Headers,
     authority: Span,
@@ -69,7 +96,7 @@ pub struct RequestHead {
 impl RequestHead {
     /// A request over `headers`, which also hold the text of its authority and of its path and query.
     pub fn received(method: Method, version: Version, headers: Headers, authority: Span, target: Span) -> Self {
-        Self { method, version, scheme: Scheme::Http, headers, authority, target }
+        Self { method, version, scheme: Scheme::Http, tunnel: None, headers, authority, target }
     }
 
     /// A request made here.
@@ -102,6 +129,20 @@ impl RequestHead {
         let target = self.path_and_query();
         let at = target.iter().position(|b| *b == b'?')?;
         target.get(at + 1..)
+    }
+
+    /// The protocol it asks to upgrade to, in lower case.
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        match self.tunnel {
+            Some(Tunnel::Upgrade(token)) => Some(self.headers.text(token)),
+            _ => None,
+        }
+    }
+
+    /// Makes it a request to upgrade to `protocol`.
+    pub fn set_upgrade(&mut self, protocol: &[u8]) {
+        let token = self.headers.add_text(&protocol.to_ascii_lowercase());
+        self.tunnel = Some(Tunnel::Upgrade(token));
     }
 
     /// Replaces the authority.
@@ -163,7 +204,7 @@ impl ResponseHead {
 }
 
 /// A request with its body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Request {
     /// Control data and fields.
     pub head: RequestHead,
@@ -172,7 +213,7 @@ pub struct Request {
 }
 
 /// A response with its body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Response {
     /// Status and fields.
     pub head: ResponseHead,

@@ -16,6 +16,10 @@ pub trait Io: Unpin + 'static {
     /// The transport's error, such as a reset. Errors are sticky.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>>;
 
+    /// Puts bytes back that were received: they come first at the next [`poll_recv`](Self::poll_recv). For a stage
+    /// that looks at the beginning of a connection before it knows who will serve it, or that read too far.
+    fn unread(&mut self, chunk: Chunk);
+
     /// Takes chunks from the front of `out`. `Ready` means that all were taken and that there is room for more:
     /// queue space, not delivery. `Pending` may leave some in `out`; call again when woken.
     ///

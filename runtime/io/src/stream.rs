@@ -44,6 +44,10 @@ impl Io for Stream {
         self.driver.poll_recv(self.id, cx)
     }
 
+    fn unread(&mut self, chunk: Chunk) {
+        self.driver.with_socket(self.id, |socket| socket.rx.push_front(chunk));
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut ChunkQueue) -> Poll<io::Result<()>> {
         self.driver.poll_send(self.id, cx, out)
     }

@@ -139,10 +139,9 @@ fn build_cluster<I: Io>(
         transport: plan.transport,
     };
     let (worker, local_address) = (Rc::clone(&tools.worker), tools.local_address);
-    let describe: Describe<I> = Rc::new(move |io, peer| ConnInfo {
-        id: worker.next_id(),
-        local: local_address(io).unwrap_or_else(|| peer.clone()),
-        peer: peer.clone(),
+    let describe: Describe<I> = Rc::new(move |io, peer| {
+        let local = local_address(io).unwrap_or_else(|| peer.clone());
+        ConnInfo::new(worker.next_id(), local, peer.clone())
     });
     let entry = plan.protocol.and_then(|name| tools.entry(name));
     let options = Arc::clone(&plan.options);

@@ -71,7 +71,7 @@ impl Worker {
             io.abort();
             return;
         }
-        let conn = Rc::new(ConnCx::new(ConnInfo { id: self.next_id(), local, peer }, Rc::clone(&self.env)));
+        let conn = Rc::new(ConnCx::new(ConnInfo::new(self.next_id(), local, peer), Rc::clone(&self.env)));
         if self.draining.get() {
             conn.drain();
         }

@@ -44,7 +44,7 @@ impl World {
             connect: Rc::new(Connector(Rc::clone(&self.net))),
             describe: Rc::new(move |_, peer| {
                 ids.set(ids.get() + 1);
-                ConnInfo { id: ids.get(), local: address(1), peer: peer.clone() }
+                ConnInfo::new(ids.get(), address(1), peer.clone())
             }),
             factory: Rc::new(move |stream, _| {
                 let conn = net.conn_over(stream);
