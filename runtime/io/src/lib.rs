@@ -19,6 +19,7 @@ mod socket;
 mod stream;
 mod sys;
 mod timer;
+pub mod tls;
 mod wheel;
 
 pub use self::core::{Core, CoreConfig, CoreStats, Executor, run};
