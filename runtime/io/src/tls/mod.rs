@@ -19,3 +19,8 @@ pub use san::{SanKind, SanPattern, SanRule, SanRules};
 pub use server::{ServerParams, ServerTls};
 pub use trust::{Crls, ExpiredCrl, Roots};
 pub use verify::{ClientAuth, ClientTrust, ServerNames, ServerTrust};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

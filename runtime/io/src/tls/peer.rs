@@ -29,19 +29,19 @@ pub fn describe(chain: &[CertificateDer<'_>]) -> Option<Rc<PeerCertificate>> {
     }))
 }
 
-/// Whether a chain that was verified once is still within its dates at `now`.
+/// Whether the leaf of a chain that was verified once is still within its dates at `now`; yes, if there is none.
 ///
 /// A resumed session shows no certificate, so that rustls does not look at the dates again: ask here after every
-/// resumed handshake whose first one had a peer certificate, and close the connection on an error.
+/// resumed handshake, and close the connection on an error. Only the leaf is looked at, since peers send along
+/// certificates that nothing was built on.
 ///
 /// # Errors
-/// The first certificate that is not valid now, leaf first, or cannot be read.
+/// The leaf is not valid now, or cannot be read.
 pub fn check_validity(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), CertificateError> {
-    for certificate in chain {
-        let facts = Facts::read(certificate).ok_or(CertificateError::BadEncoding)?;
-        facts.check_validity(now)?;
+    match chain.first() {
+        Some(leaf) => Facts::read(leaf).ok_or(CertificateError::BadEncoding)?.check_validity(now),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A certificate's contents, as far as anybody here asks for them.

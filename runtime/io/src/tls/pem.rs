@@ -55,7 +55,7 @@ impl<'a> Pem<'a> {
                  `openssl pkey` and keep the file readable for this process alone",
             ));
         }
-        let mut keys = self.sections(|kind, der| PrivateKeyDer::from_pem(kind, der))?;
+        let mut keys = self.sections(PrivateKeyDer::from_pem)?;
         match (keys.pop(), keys.len()) {
             (Some(key), 0) => Ok(key),
             (Some(_), others) => Err(self.blame(format!("holds {} private keys; keep the one to use", others + 1))),

@@ -23,7 +23,8 @@ pub struct ServerParams {
     pub tls: TlsParams,
     /// Whether clients show certificates.
     pub client_auth: ClientAuth,
-    /// For how long clients may resume a session; `None` for never. Two hours by default, at most seven days.
+    /// For how long after a handshake, be it a full or a resumed one, clients may resume a session; `None` for never.
+    /// Two hours by default, at most seven days.
     pub tickets: Option<Duration>,
     /// The clock for dates and tickets; the system's by default.
     pub time: Arc<dyn TimeProvider>,

@@ -150,8 +150,7 @@ impl Crls {
     /// The lists of one or several files, each PEM or DER.
     ///
     /// # Errors
-    /// A file without a list, or with one that cannot be used: delta lists and partitioned ones without an indirect
-    /// issuer are refused rather than half understood.
+    /// A file without a list, or with one that cannot be used: damaged, a delta, or of an indirect issuer.
     pub fn new(files: &[Pem<'_>], expired: ExpiredCrl) -> Result<Self, TlsConfigError> {
         let mut lists = Vec::new();
         let mut digests = Vec::new();
@@ -159,7 +158,7 @@ impl Crls {
         for pem in files {
             for der in pem.revocation_lists()? {
                 let list = BorrowedCertRevocationList::from_der(&der).and_then(|list| list.to_owned());
-                let list = list.map_err(|error| pem.blame(format!("the revocation list cannot be used: {error}")))?;
+                let list = list.map_err(|error| pem.blame(unusable(&error)))?;
                 if let Ok(parsed) = CertificateList::<x509_cert::certificate::Raw>::from_der(&der)
                     && let Some(next) = parsed.tbs_cert_list.next_update
                 {
@@ -222,6 +221,17 @@ impl Chain {
             .verify_for_usage(self.algorithms.all, &self.roots.store.roots, intermediates, now, usage, revocation, None)
             .map_err(refused)?;
         Ok(certificate)
+    }
+}
+
+fn unusable(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::UnsupportedDeltaCrl => "this is a delta list; give the complete one".to_owned(),
+        webpki::Error::UnsupportedIndirectCrl => {
+            "this list is for other issuers than the one that signed it; give each issuer's own".to_owned()
+        }
+        webpki::Error::UnsupportedCrlVersion => "this is a list of version 1; version 2 is needed".to_owned(),
+        other => format!("the revocation list cannot be read; it is damaged, or something else ({other})"),
     }
 }
 
