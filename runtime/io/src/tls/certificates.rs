@@ -76,6 +76,11 @@ impl Certificate {
         self.facts.names.iter()
     }
 
+    /// Those of the leaf's names that are URIs, such as who this side is in `By` of `X-Forwarded-Client-Cert`.
+    pub fn uri_sans(&self) -> &[Box<str>] {
+        &self.facts.names.uri
+    }
+
     /// The last second at which the leaf is valid.
     pub fn not_after(&self) -> UnixTime {
         self.facts.not_after

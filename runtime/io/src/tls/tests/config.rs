@@ -157,6 +157,7 @@ fn rules_match_as_they_say() {
         facts.names().collect::<Vec<_>>().join(" "),
         "DNS:app.example.com DNS:*.wild.example URI:spiffe://mesh/ns/a/sa/b email:ops@example.com IP:10.0.0.1 IP:::1"
     );
+    assert_eq!(facts.uri_sans(), ["spiffe://mesh/ns/a/sa/b".into()]);
     for (kind, pattern, allowed) in [
         (Dns, Exact("app.example.COM".into()), true),
         (Dns, Exact("example.com".into()), false),

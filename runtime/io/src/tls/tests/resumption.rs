@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::testing::{Ca, Clock, Issued, meet, tls};
+use super::super::testing::{Ca, Clock, Issued, meet, params, tls};
 use super::super::*;
 use super::{client, spiffe, trust, with_certificate};
 
@@ -81,4 +81,36 @@ fn sessions_outlive_a_reload_unless_it_changes_who_is_let_in() {
     assert!(!resumes(required(trust(&ca)), required(named)));
     assert!(!resumes(ClientAuth::Optional(trust(&ca)), required(trust(&ca))));
     assert!(!resumes(ClientAuth::None, ClientAuth::Optional(trust(&ca))));
+}
+
+#[test]
+fn a_resumed_session_still_has_its_certificate_and_its_dates() {
+    let ca = Ca::new("ca");
+    let mut short = params("me", &["spiffe://mesh/me"]);
+    short.not_after = rcgen::date_time_ymd(2026, 1, 2);
+    let me = ca.sign(short, &rcgen::KeyPair::generate().unwrap());
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let clock = Clock::default();
+        let server = tls(ServerParams {
+            client_auth: ClientAuth::Required(trust(&ca)),
+            tickets: Some(Duration::from_secs(7 * 24 * 3600)),
+            tls: TlsParams { max_version: version, ..Default::default() },
+            time: Arc::new(clock.clone()),
+            ..ca.issue("app", &["app.example"]).server()
+        });
+        let client =
+            client(ClientParams { certificate: Some(me.load()), time: Arc::new(clock.clone()), ..ca.client() });
+        meet(&server, &client, "app.example").unwrap();
+        clock.advance(3600);
+        let met = meet(&server, &client, "app.example").unwrap();
+        assert!(met.resumed() && met.client_shown() == "CN=me", "{version:?}");
+        let chain = met.server.peer_certificates().unwrap();
+        assert_eq!(peer::check_validity(chain, clock.now()), Ok(()));
+        clock.advance(24 * 3600);
+        let met = meet(&server, &client, "app.example").unwrap();
+        assert!(met.resumed(), "{version:?}");
+        let chain = met.server.peer_certificates().unwrap();
+        let expired = peer::check_validity(chain, clock.now());
+        assert!(matches!(expired, Err(rustls::CertificateError::ExpiredContext { .. })));
+    }
 }
