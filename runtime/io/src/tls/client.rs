@@ -102,6 +102,8 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = tls.alpn()?;
+        // The stream seals and opens records itself once the handshake is done.
+        config.enable_secret_extraction = true;
         config.resumption = match sessions {
             0 => Resumption::disabled(),
             _ => Resumption::store(Arc::new(ClientSessionMemoryCache::new(sessions))),

@@ -21,6 +21,6 @@ pub use trust::{Crls, ExpiredCrl, Roots};
 pub use verify::{ClientAuth, ClientTrust, ServerNames, ServerTrust};
 
 #[cfg(test)]
-mod testing;
+mod context_tests;
 #[cfg(test)]
-mod tests;
+mod testing;

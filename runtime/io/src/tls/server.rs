@@ -93,6 +93,8 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(BySni::new(&certificates)));
         config.alpn_protocols = tls.alpn()?;
+        // The stream seals and opens records itself once the handshake is done.
+        config.enable_secret_extraction = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         match &tickets {
             Some(tickets) => config.ticketer = tickets.clone(),

@@ -182,6 +182,16 @@ fn the_key_exchange_withstands_quantum_computers_if_both_can() {
     assert_eq!(met.server.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519);
 }
 
+#[test]
+fn the_stream_may_take_the_record_keys_over() {
+    let ca = Ca::new("ca");
+    let server = tls(ca.issue("app", &["app.example"]).server());
+    let met = meet(&server, &client(ca.client()), "app.example").unwrap();
+    let (from_server, to_client) = (met.server.dangerous_extract_secrets(), met.client.dangerous_extract_secrets());
+    let (tickets, seen) = (from_server.unwrap().tx.0, to_client.unwrap().rx.0);
+    assert_eq!(tickets, seen, "the next record's number is the same on both sides");
+}
+
 // === what peers have shown ===
 
 #[test]
