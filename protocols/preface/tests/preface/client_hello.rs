@@ -93,13 +93,14 @@ fn what_is_offered() {
     let bytes = wire(&[
         extension(0x1a1a, b""),
         sni("Api.Example.COM"),
-        protocols(&[&[0x2a, 0x2a], b"h2", b"http/1.1"]),
+        protocols(&[&[0x2a, 0x2a], b"h2", b"jz", b"http/1.1"]),
         versions(&[0x3a3a, 0x0304, 0x0303]),
         extension(0xeaea, b"\0"),
     ]);
     let hello = hello(&bytes);
     assert_eq!(hello.server_name.as_deref(), Some("api.example.com"));
-    assert_eq!(alpn(&hello), [&b"h2"[..], b"http/1.1"]);
+    // `jz` only looks like GREASE.
+    assert_eq!(alpn(&hello), [&b"h2"[..], b"jz", b"http/1.1"]);
     assert!(hello.alpn.contains(b"h2") && !hello.alpn.contains(b"h3") && !hello.alpn.contains(&[0x2a, 0x2a]));
     assert_eq!((hello.versions, hello.legacy), (vec![0x0304, 0x0303], false));
 }

@@ -130,6 +130,8 @@ fn headers_that_would_be_too_long() {
     let value = vec![1; room + 1];
     let fits = written_v2(&address, &address, &[Tlv::Other { kind: 0xe0, value: &value[..room] }]);
     assert_eq!(fits.len(), HEADER_BYTES);
+    let by_one = [Tlv::Other { kind: 0xe0, value: &value }];
+    assert_eq!(encode_v2(&address, &address, &by_one, &mut Vec::new()), Err(TooLong));
     let text = "x".repeat(70_000);
     let ssl = Ssl { common_name: Some(&text), ..Ssl::default() };
     let too_long =
