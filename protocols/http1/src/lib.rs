@@ -33,6 +33,7 @@ const MAX_SNIFFED_METHOD: usize = 24;
 
 impl Protocol for Http1 {
     const NAME: &'static str = "http1";
+    const ALPN: &'static [&'static str] = &["http/1.1"];
 
     type Config = Http1Options;
 

@@ -102,16 +102,22 @@ impl<F: StreamFilter> DynStreamFilter for OfStream<F> {
     }
 }
 
+/// What [`FilterSpec::compile`] makes, its type erased.
+type Compiled = Arc<dyn Any + Send + Sync>;
+
+/// [`FilterSpec::build`].
+type BuildFn = fn(Compiled, Option<&dyn DynFilter>) -> Option<Rc<dyn DynFilter>>;
+
 /// A filter as the catalogue lists it.
 #[derive(Clone, Copy)]
 pub struct FilterSpec {
     /// The name in configurations.
     pub name: &'static str,
     /// Reads and compiles the options; the error says what is wrong with them.
-    pub compile: fn(serde_json::Value) -> Result<Arc<dyn Any + Send + Sync>, String>,
+    pub compile: fn(serde_json::Value) -> Result<Compiled, String>,
     /// Builds the filter of a worker from what `compile` made, taking over from an older one of the same name.
     /// `None` when the options are not this filter's.
-    pub build: fn(Arc<dyn Any + Send + Sync>, Option<&dyn DynFilter>) -> Option<Rc<dyn DynFilter>>,
+    pub build: BuildFn,
     /// The options' JSON Schema.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
@@ -123,17 +129,14 @@ impl FilterSpec {
     }
 }
 
-fn compile<F: StreamFilter>(raw: serde_json::Value) -> Result<Arc<dyn Any + Send + Sync>, String> {
+fn compile<F: StreamFilter>(raw: serde_json::Value) -> Result<Compiled, String> {
     // `filter: ` without options is as good as `filter: {}`.
     let raw = if raw.is_null() { serde_json::Value::Object(serde_json::Map::new()) } else { raw };
     let config = serde_json::from_value(raw).map_err(|error| error.to_string())?;
     Ok(Arc::new(F::compile(config)?))
 }
 
-fn build<F: StreamFilter>(
-    options: Arc<dyn Any + Send + Sync>,
-    old: Option<&dyn DynFilter>,
-) -> Option<Rc<dyn DynFilter>> {
+fn build<F: StreamFilter>(options: Compiled, old: Option<&dyn DynFilter>) -> Option<Rc<dyn DynFilter>> {
     let compiled = options.downcast::<F::Compiled>().ok()?;
     let old = old.and_then(|old| old.as_any().downcast_ref::<F>());
     Some(Rc::new(F::build(compiled, old)))

@@ -1,6 +1,7 @@
 //! A protocol: what owns a connection.
 
 use std::any::Any;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +36,12 @@ pub trait Protocol: 'static {
     /// The name in configurations.
     const NAME: &'static str;
 
+    /// Its names in TLS ALPN (RFC 7301), best first. Protocols with a name here are what `auto` chooses from.
+    const ALPN: &'static [&'static str] = &[];
+
+    /// How many exchanges a new upstream connection is expected to carry at once: 1 without multiplexing.
+    const STREAMS: NonZeroU32 = NonZeroU32::MIN;
+
     /// The options a listener or cluster of this protocol takes. Unknown keys must be errors.
     type Config: DeserializeOwned + JsonSchema + Default + Send + Sync + 'static;
 
@@ -63,6 +70,10 @@ pub struct ProtocolSpec {
     pub name: &'static str,
     /// Which kind it is.
     pub kind: ProtocolKind,
+    /// Its names in TLS ALPN.
+    pub alpn: &'static [&'static str],
+    /// How many exchanges a new upstream connection is expected to carry at once.
+    pub streams: NonZeroU32,
     /// Reads the options; the error says what is wrong with them.
     pub compile: fn(serde_json::Value) -> Result<Arc<dyn Any + Send + Sync>, String>,
     /// The options' JSON Schema.
@@ -72,12 +83,26 @@ pub struct ProtocolSpec {
 impl ProtocolSpec {
     /// The specification of a protocol whose connections carry requests.
     pub const fn of<P: Protocol>() -> Self {
-        Self { name: P::NAME, kind: ProtocolKind::Streams, compile: compile::<P::Config>, schema: schema::<P::Config> }
+        Self {
+            name: P::NAME,
+            kind: ProtocolKind::Streams,
+            alpn: P::ALPN,
+            streams: P::STREAMS,
+            compile: compile::<P::Config>,
+            schema: schema::<P::Config>,
+        }
     }
 
     /// The specification of a protocol without a codec, named `name`, with options of type `C`.
     pub const fn raw<C: DeserializeOwned + JsonSchema + Default + Send + Sync + 'static>(name: &'static str) -> Self {
-        Self { name, kind: ProtocolKind::Raw, compile: compile::<C>, schema: schema::<C> }
+        Self {
+            name,
+            kind: ProtocolKind::Raw,
+            alpn: &[],
+            streams: NonZeroU32::MIN,
+            compile: compile::<C>,
+            schema: schema::<C>,
+        }
     }
 }
 

@@ -48,4 +48,25 @@ impl LocalReply {
         debug_assert!(!head.headers.has(Known::Date), "the codec dates responses");
         Response { head, body }
     }
+
+    /// As a response to a gRPC call: status 200, the real one in `grpc-status` ("HTTP to gRPC Status Code Mapping" of
+    /// the protocol's description).
+    pub fn grpc_response(&self) -> Response {
+        let code = match self.status.as_u16() {
+            _ if self.flags.contains(ResponseFlag::UpstreamRequestTimeout) => b"4".as_slice(),
+            400 => b"13",
+            401 => b"16",
+            403 => b"7",
+            404 => b"12",
+            429 | 502..=504 => b"14",
+            _ => b"2",
+        };
+        let mut head = ResponseHead::new(StatusCode::OK).with_content_type("application/grpc");
+        let status = head.headers.append("grpc-status", code);
+        let message = if self.body.is_empty() { self.details } else { self.body };
+        // Ours are printable ASCII without `%`, which need no encoding.
+        let message = head.headers.append("grpc-message", message.as_bytes());
+        debug_assert!(status.is_ok() && message.is_ok());
+        Response { head, body: Body::Empty }
+    }
 }

@@ -1,6 +1,6 @@
 //! Everything that can be plugged in: one line each.
 
-use ringway_api::{BalancerSpec, ProtocolSpec};
+use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 use ringway_http1::Http1;
 use ringway_io::Stream;
 use ringway_proxy::ProtocolEntry;
@@ -8,6 +8,9 @@ use ringway_upstream::balance;
 
 /// The protocols whose connections carry requests.
 pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[ProtocolEntry::of::<Http1>()];
+
+/// The stream filters.
+pub(crate) const FILTERS: &[FilterSpec] = &[];
 
 /// The load balancers.
 pub(crate) const BALANCERS: &[BalancerSpec] = &[

@@ -11,6 +11,8 @@ mod names;
 mod notify;
 mod rlimits;
 mod run;
+mod security;
+mod watched;
 mod workers;
 
 use std::process::ExitCode;

@@ -106,6 +106,7 @@ impl Process {
         self.apply(&first.origin, first.text).await?;
         announce(self.control()?);
         notify::ready();
+        let certificates = self.control()?.watched.changes();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -133,6 +134,10 @@ impl Process {
                     control.resolved = resolved;
                     control.refresh().await;
                 }
+                () = certificates.next() => match self.control()?.reload_certificates().await {
+                    Ok(()) => eprintln!("ringway: certificates were read again"),
+                    Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
+                },
                 _ = signals.hangup.recv() => reload.ask(),
                 _ = signals.reopen.recv() => self.control()?.planner.logs().reopen(),
                 _ = signals.terminate.recv() => break,

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chain;
 mod compile;
 mod error;
 mod locate;
@@ -14,9 +15,10 @@ mod schema;
 mod snapshot;
 mod store;
 
+pub use chain::{ChainMatcher, ConnFacts};
 pub use compile::{Catalog, compile, parse};
 pub use error::ConfigError;
 pub use route::{Route, RouteTable, VirtualHost};
 pub use schema::json_schema;
-pub use snapshot::{Cluster, Endpoint, Listener, Options, Service, Snapshot, Target};
+pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};
 pub use store::{HISTORY, Published, Store, diff};

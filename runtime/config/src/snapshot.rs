@@ -7,8 +7,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{Address, BalancerSpec};
+use ringway_api::{Address, BalancerSpec, FilterSpec};
 
+use crate::chain::ChainMatcher;
 use crate::raw;
 use crate::route::RouteTable;
 
@@ -37,18 +38,31 @@ pub struct Listener {
     pub raw: raw::Listener,
     /// Its address.
     pub address: Address,
-    /// What it does with connections.
+    /// What it does with connections; at least one.
+    pub chains: Vec<Arc<Chain>>,
+    /// Which of them a connection belongs to.
+    pub matcher: Arc<ChainMatcher>,
+}
+
+/// A filter chain: what is done with some of a listener's connections.
+#[derive(Debug)]
+pub struct Chain {
+    /// What it was compiled from. The name is empty for a listener's only one.
+    pub raw: raw::FilterChain,
+    /// The protocols it offers by ALPN, if it is secured.
+    pub alpn: Vec<String>,
+    /// What it does.
     pub service: Service,
 }
 
-/// What a listener does with connections.
+/// What a chain does with connections.
 pub enum Service {
     /// A protocol with requests.
     Streams {
-        /// The protocol's name.
-        protocol: &'static str,
-        /// Its options.
-        options: Options,
+        /// The protocols it may be, best first.
+        protocols: Arc<[Candidate]>,
+        /// What looks at requests, in order.
+        filters: Arc<[Filter]>,
         /// The routes.
         routes: Arc<RouteTable>,
     },
@@ -61,14 +75,32 @@ pub enum Service {
     },
 }
 
+/// A protocol a connection may speak.
+#[derive(Clone)]
+pub struct Candidate {
+    /// The protocol's name.
+    pub protocol: &'static str,
+    /// Its options.
+    pub options: Options,
+}
+
+/// A compiled stream filter.
+#[derive(Clone)]
+pub struct Filter {
+    /// What it is.
+    pub spec: FilterSpec,
+    /// Its options.
+    pub options: Options,
+}
+
 /// A cluster.
 pub struct Cluster {
     /// What it was compiled from.
     pub raw: raw::Cluster,
-    /// The protocol's name; `None` for bytes.
-    pub protocol: Option<&'static str>,
-    /// The protocol's options.
-    pub options: Options,
+    /// The protocols its hosts may speak, best first; none for bytes.
+    pub protocols: Arc<[Candidate]>,
+    /// The protocols it offers by ALPN, if it is secured.
+    pub alpn: Vec<String>,
     /// The load balancer.
     pub balancer: BalancerSpec,
     /// The hosts.
@@ -98,6 +130,13 @@ pub enum Target {
     },
 }
 
+impl Cluster {
+    /// Whether it carries bytes rather than requests.
+    pub fn is_raw(&self) -> bool {
+        self.protocols.is_empty()
+    }
+}
+
 impl Snapshot {
     /// The clusters' indices by name.
     pub fn cluster_indices(&self) -> HashMap<&str, usize> {
@@ -106,20 +145,26 @@ impl Snapshot {
 
     /// How many routes its listeners have.
     pub fn route_count(&self) -> usize {
-        let routes = |listener: &Arc<Listener>| match &listener.service {
+        let routes = |chain: &Arc<Chain>| match &chain.service {
             Service::Streams { routes, .. } => routes.len(),
             Service::Raw { .. } => 0,
         };
-        self.listeners.iter().map(routes).sum()
+        self.listeners.iter().flat_map(|listener| &listener.chains).map(routes).sum()
     }
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Streams { protocol, routes, .. } => write!(f, "{protocol} with {} routes", routes.len()),
+            Self::Streams { protocols, routes, .. } => write!(f, "{protocols:?} with {} routes", routes.len()),
             Self::Raw { cluster, .. } => write!(f, "raw to cluster {cluster}"),
         }
+    }
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.protocol)
     }
 }
 

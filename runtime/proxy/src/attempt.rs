@@ -1,15 +1,20 @@
 //! One request on one upstream connection, with its deadline.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ringway_api::{
-    Address, Blame, Body, BodyError, BodyStart, BodyStream, Exchange, ExchangeError, ExchangeEvent, Frame, Io, Request,
-    ResponseHead, StreamCx,
+    Address, Blame, Body, BodyError, BodyStart, BodyStream, Exchange, ExchangeError, ExchangeEvent, Frame, Headers, Io,
+    Request, ResponseHead, StreamCx,
 };
 use ringway_upstream::{AcquireError, Cluster, Lease, Reuse};
 
+use crate::tcp;
 use crate::timers::PooledTimer;
+use crate::tunnel::{IdleLimit, RawExchange};
+use crate::view::ClusterView;
 
 /// Why an attempt brought no response head.
 pub(crate) enum Failure {
@@ -32,7 +37,7 @@ pub(crate) enum Answered {
     /// All of it.
     Complete(Body),
     /// The rest comes from here. The exchange ends before the lease is given back: fields drop in order.
-    Streaming { exchange: Box<dyn Exchange>, lease: Lease },
+    Streaming { exchange: Box<dyn Exchange>, lease: Option<Lease> },
 }
 
 /// Sends a request to a host the cluster picks, at most twice: once more, on a fresh connection, when the first
@@ -48,7 +53,7 @@ pub(crate) async fn exchange<I: Io>(
     loop {
         let host = cluster.pick().map_err(Failure::Acquire)?;
         tries.host = Some(host.address().clone());
-        let mut acquire = std::pin::pin!(cluster.acquire(&host, reuse));
+        let mut acquire = pin!(cluster.acquire(&host, reuse));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
             Poll::Pending => deadline.poll(cx).map(|()| Err(Failure::Timeout)),
@@ -64,7 +69,7 @@ pub(crate) async fn exchange<I: Io>(
                 return Ok(Answer { head, body: Answered::Complete(body) });
             }
             Ok((head, BodyStart::Streaming)) => {
-                return Ok(Answer { head, body: Answered::Streaming { exchange, lease } });
+                return Ok(Answer { head, body: Answered::Streaming { exchange, lease: Some(lease) } });
             }
             Err(Failure::Exchange(error)) if error.unseen && reuse == Reuse::Allowed && lease.is_reused() => {
                 let Some(again) = exchange.reclaim() else { return Err(Failure::Exchange(error)) };
@@ -85,6 +90,29 @@ pub(crate) struct Tries {
     pub(crate) local: Option<Rc<ringway_api::ConnCx>>,
     pub(crate) count: u32,
     pub(crate) retried: bool,
+}
+
+/// Makes a tunnel to a host of a cluster of bytes.
+pub(crate) async fn tunnel<I: Io>(
+    upstream: &ClusterView<I>,
+    request: Request,
+    cx: &StreamCx,
+    idle: Option<Duration>,
+    deadline: &mut Deadline,
+    tries: &mut Tries,
+) -> Result<Answer, Failure> {
+    let mut connecting = pin!(tcp::connect(upstream, &cx.conn));
+    let connected = std::future::poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
+        Poll::Pending => deadline.poll(cx).map(|()| Err(Failure::Timeout)),
+    });
+    let (host, io, lease) = connected.await?;
+    tries.host = Some(host.address().clone());
+    tries.count += 1;
+    let exchange = RawExchange::new(io, request.body, lease, Rc::clone(&cx.conn.env), idle);
+    let mut exchange: Box<dyn Exchange> = Box::new(exchange);
+    let (head, _) = drive(&mut *exchange, cx, deadline).await?;
+    Ok(Answer { head, body: Answered::Streaming { exchange, lease: None } })
 }
 
 /// Polls an exchange up to its final head; interim responses go ahead to the downstream.
@@ -111,8 +139,8 @@ async fn drive(
 /// A route's timeout. It runs from the end of the request (as Envoy's does), and covers all attempts up to the end of
 /// the response.
 pub(crate) struct Deadline {
-    timer: PooledTimer,
-    limit: Option<std::time::Duration>,
+    pub(crate) timer: PooledTimer,
+    limit: Option<Duration>,
     request: Option<Rc<RequestProgress>>,
 }
 
@@ -125,11 +153,7 @@ pub(crate) struct RequestProgress {
 
 impl Deadline {
     /// The deadline of a request whose body is there (`None`) or still arriving.
-    pub(crate) fn new(
-        timer: PooledTimer,
-        limit: Option<std::time::Duration>,
-        request: Option<Rc<RequestProgress>>,
-    ) -> Self {
+    pub(crate) fn new(timer: PooledTimer, limit: Option<Duration>, request: Option<Rc<RequestProgress>>) -> Self {
         let mut this = Self { timer, limit, request };
         if this.request.is_none() {
             this.timer.set_limit(limit);
@@ -187,21 +211,39 @@ impl BodyStream for CountedBody {
     }
 }
 
+/// Looks at trailers.
+pub(crate) type TrailersFn = Box<dyn FnMut(&Headers)>;
+
 /// A response body on its way from the upstream, cut at the route's deadline.
 pub(crate) struct ResponseBody {
     pub(crate) exchange: Box<dyn Exchange>,
     /// After the exchange: see [`Answered::Streaming`].
-    pub(crate) _lease: Lease,
+    pub(crate) _lease: Option<Lease>,
     pub(crate) deadline: Deadline,
+    /// Of a tunnel, which has no deadline.
+    pub(crate) idle: Option<IdleLimit>,
+    /// Is told the trailers.
+    pub(crate) on_trailers: Option<TrailersFn>,
 }
 
 impl BodyStream for ResponseBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        match self.exchange.poll_frame(cx) {
-            Poll::Pending => {
+        match (self.exchange.poll_frame(cx), &mut self.idle) {
+            (Poll::Pending, Some(idle)) => idle.poll(&mut self.deadline.timer, cx).map(|error| Some(Err(error))),
+            (Poll::Pending, None) => {
                 self.deadline.poll(cx).map(|()| Some(Err(BodyError::new(Blame::Local, "response_timeout"))))
             }
-            ready => ready,
+            (ready, Some(idle)) => {
+                idle.moved(&mut self.deadline.timer);
+                ready
+            }
+            (ready, None) => {
+                if let (Poll::Ready(Some(Ok(Frame::Trailers(trailers)))), Some(told)) = (&ready, &mut self.on_trailers)
+                {
+                    told(trailers);
+                }
+                ready
+            }
         }
     }
 

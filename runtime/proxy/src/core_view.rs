@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_api::{Address, Blame, ConnError, ConnInfo, Connect, Env, Io};
-use ringway_upstream::{Cluster, ClusterParams, Describe, Factory, Services};
+use ringway_config::{Candidate, Filter};
+use ringway_upstream::{Cluster, ClusterParams, Describe, Factory, Secure, Services};
 
-use crate::entry::ProtocolEntry;
+use crate::entry::{Options, ProtocolEntry, Security};
 use crate::events::Counted;
+use crate::listener::{ListenerHandle, ListenerView};
 use crate::log::AccessLog;
-use crate::plan::{ClusterPlan, ListenerPlan, Plan, ServicePlan};
+use crate::plan::{ChainPlan, ClusterPlan, ListenerPlan, Plan, ServicePlan};
 use crate::timers::TimerPool;
-use crate::view::{ClusterView, ListenerHandle, ListenerView, Service};
+use crate::view::{ChainHandle, ChainView, ClusterView, NamedFilter, RawTransport, Service, Spoken};
 use crate::worker::Worker;
 
 /// What a worker lends to its views.
@@ -24,6 +26,8 @@ pub struct Toolbox<I: Io> {
     pub connect: Rc<dyn Connect<I>>,
     /// Our end of a connected stream, for logs.
     pub local_address: fn(&I) -> Option<Address>,
+    /// Secures streams.
+    pub security: Security<I>,
     /// The protocols there are.
     pub protocols: &'static [ProtocolEntry<I>],
     /// The worker's number.
@@ -47,15 +51,23 @@ impl<I: Io> Toolbox<I> {
         env: Rc<dyn Env>,
         connect: Rc<dyn Connect<I>>,
         local_address: fn(&I) -> Option<Address>,
+        security: Security<I>,
         protocols: &'static [ProtocolEntry<I>],
         number: usize,
     ) -> Self {
         let timers = TimerPool::new(Rc::clone(&env));
-        Self { env, connect, local_address, protocols, number, timers, worker }
+        Self { env, connect, local_address, security, protocols, number, timers, worker }
     }
 
-    fn entry(&self, name: &str) -> Option<&'static ProtocolEntry<I>> {
-        self.protocols.iter().find(|entry| entry.spec.name == name)
+    /// The protocols of a chain or cluster, with their options.
+    fn spoken(&self, candidates: &[Candidate]) -> Rc<[Spoken<I>]> {
+        let find = |candidate: &Candidate| {
+            let entry = self.protocols.iter().find(|entry| entry.spec.name == candidate.protocol);
+            // Plans are made with the catalogue that this is of.
+            debug_assert!(entry.is_some(), "no protocol {}", candidate.protocol);
+            Some(Spoken { entry: entry?, options: Arc::clone(&candidate.options) })
+        };
+        candidates.iter().filter_map(find).collect()
     }
 }
 
@@ -87,8 +99,10 @@ impl<I: Io> CoreView<I> {
             .listeners
             .iter()
             .map(|listener| {
-                let view = Rc::new(build_listener(listener, &clusters, tools));
-                let handle = match old.and_then(|old| old.listeners.get(&listener.address)) {
+                let before = old.and_then(|old| old.listeners.get(&listener.address));
+                let old_view = before.map(|handle| handle.view());
+                let view = Rc::new(build_listener(listener, &clusters, old_view.as_deref(), tools));
+                let handle = match before {
                     Some(handle) => {
                         handle.replace(view);
                         Rc::clone(handle)
@@ -128,68 +142,119 @@ fn build_cluster<I: Io>(
     tools: &Toolbox<I>,
 ) -> Rc<ClusterView<I>> {
     let stats = plan.stats.worker(tools.number);
+    let (worker, local_address) = (Rc::clone(&tools.worker), tools.local_address);
+    let describe: Describe<I> = Rc::new(move |io, peer| {
+        let local = local_address(io).unwrap_or_else(|| peer.clone());
+        ConnInfo::new(worker.next_id(), local, peer.clone())
+    });
+    let spoken = tools.spoken(&plan.protocols);
+    let streams = spoken.iter().map(|spoken| spoken.entry.spec.streams).min().unwrap_or(NonZeroU32::MIN);
+    let factory: Factory<I> = Rc::new(move |io, conn| {
+        let agreed = conn.info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        let chosen = match (&*spoken, agreed) {
+            ([only], _) => Some(only),
+            (several, Some(name)) => several.iter().find(|spoken| spoken.entry.spec.alpn.contains(&name)),
+            // RFC 9113, section 3.2: who does not speak ALPN speaks no HTTP/2.
+            (several, None) => several.iter().find(|spoken| spoken.entry.spec.streams == NonZeroU32::MIN),
+        };
+        match chosen {
+            Some(spoken) => (spoken.entry.connect)(Arc::clone(&spoken.options), io, conn),
+            None => Box::pin(std::future::ready(Err(ConnError::new(Blame::Upstream, "no_protocol_agreed")))),
+        }
+    });
     let params = ClusterParams {
         hosts: plan.hosts.clone(),
         balancer: plan.balancer,
         connect_timeout: plan.connect_timeout,
         idle_timeout: plan.idle_timeout,
         max_requests_per_connection: plan.max_requests_per_connection,
-        expected_slots: NonZeroU32::MIN,
+        expected_slots: streams,
         limits: plan.limits.clone(),
         transport: plan.transport,
     };
-    let (worker, local_address) = (Rc::clone(&tools.worker), tools.local_address);
-    let describe: Describe<I> = Rc::new(move |io, peer| {
-        let local = local_address(io).unwrap_or_else(|| peer.clone());
-        ConnInfo::new(worker.next_id(), local, peer.clone())
-    });
-    let entry = plan.protocol.and_then(|name| tools.entry(name));
-    let options = Arc::clone(&plan.options);
-    let factory: Factory<I> = Rc::new(move |io, conn| match entry {
-        Some(entry) => (entry.connect)(Arc::clone(&options), io, conn),
-        // The configuration does not route requests to clusters of bytes.
-        None => Box::pin(std::future::ready(Err(ConnError::new(Blame::Local, "cluster_carries_no_requests")))),
-    });
+    let secure = plan.tls.as_ref().map(|context| secure(Arc::clone(context), tools.security));
     let services = Services {
         env: Rc::clone(&tools.env),
         connect: Rc::clone(&tools.connect),
         describe,
+        secure,
         factory,
         events: Rc::new(Counted(stats.clone())),
     };
     let cluster = Cluster::rebuild(old.map(|old| &old.cluster), params, services);
-    Rc::new(ClusterView { name: Rc::from(&*plan.name), cluster, stats })
+    let raw = plan.protocols.is_empty().then(|| RawTransport {
+        secure: plan.tls.as_ref().map(|context| self::secure(Arc::clone(context), tools.security)),
+        proxy_protocol: plan.proxy_protocol,
+        timeout: plan.connect_timeout,
+    });
+    Rc::new(ClusterView { name: Rc::from(&*plan.name), cluster, raw, stats })
+}
+
+/// Secures connections to hosts.
+fn secure<I: Io>(context: Options, security: Security<I>) -> Secure<I> {
+    Rc::new(move |io, reach| {
+        let name = match (&reach.name, reach.addresses.first()) {
+            (Some(name), _) => Arc::clone(name),
+            (None, Some(Address::Ip(ip))) => ip.ip().to_string().into(),
+            (None, _) => Arc::default(),
+        };
+        (security.connect)(Arc::clone(&context), name, io)
+    })
 }
 
 fn build_listener<I: Io>(
     plan: &ListenerPlan,
     clusters: &Rc<[Rc<ClusterView<I>>]>,
+    old: Option<&ListenerView<I>>,
     tools: &Toolbox<I>,
 ) -> ListenerView<I> {
-    let (service, routes) = match &plan.service {
-        ServicePlan::Streams { protocol, options, routes } => match tools.entry(protocol) {
-            Some(entry) => {
-                let service = Service::Streams { serve: entry.serve, options: Arc::clone(options) };
-                (service, Some(Arc::clone(routes)))
+    let mut known: Vec<_> = old.iter().flat_map(|old| &old.chains).map(|handle| (handle, handle.view())).collect();
+    let chains = plan.chains.iter().map(|chain| {
+        let before = known.iter().position(|(_, view)| view.name == chain.name).map(|at| known.swap_remove(at));
+        let view = Rc::new(build_chain(chain, clusters, before.as_ref().map(|(_, view)| &**view), tools));
+        match before {
+            Some((handle, _)) => {
+                handle.replace(view);
+                Rc::clone(handle)
             }
-            None => {
-                debug_assert!(false, "the catalogue the plan was made with has no {protocol}");
-                (Service::Raw { cluster: usize::MAX, idle_timeout: None }, None)
-            }
-        },
+            None => ChainHandle::new(view),
+        }
+    });
+    ListenerView {
+        max_connections: plan.max_connections,
+        proxy_protocol: plan.proxy_protocol,
+        sniff_timeout: plan.sniff_timeout,
+        matcher: Arc::clone(&plan.matcher),
+        chains: chains.collect(),
+        security: tools.security,
+        stats: plan.stats.worker(tools.number),
+    }
+}
+
+fn build_chain<I: Io>(
+    plan: &ChainPlan,
+    clusters: &Rc<[Rc<ClusterView<I>>]>,
+    old: Option<&ChainView<I>>,
+    tools: &Toolbox<I>,
+) -> ChainView<I> {
+    let (service, filters, routes) = match &plan.service {
+        ServicePlan::Streams { protocols, filters, routes } => {
+            (Service::Streams(tools.spoken(protocols)), build_filters(filters, old), Some(Arc::clone(routes)))
+        }
         ServicePlan::Raw { cluster, idle_timeout } => {
-            (Service::Raw { cluster: *cluster, idle_timeout: *idle_timeout }, None)
+            (Service::Raw { cluster: *cluster, idle_timeout: *idle_timeout }, Rc::default(), None)
         }
     };
     let log = plan
         .log
         .as_ref()
         .and_then(|log| log.file.lane(tools.number).map(|lane| AccessLog::new(Arc::clone(&log.format), lane)));
-    ListenerView {
+    ChainView {
+        name: Arc::clone(&plan.name),
+        tls: plan.tls.clone(),
         service,
-        max_connections: plan.max_connections,
-        listener: plan.stats.worker(tools.number),
         routes,
+        filters,
         clusters: Rc::clone(clusters),
         forward: Arc::clone(&plan.forward),
         path: plan.path,
@@ -198,4 +263,18 @@ fn build_listener<I: Io>(
         log,
         timers: Rc::clone(&tools.timers),
     }
+}
+
+/// The filters of a chain; each takes over from the one of its name before.
+fn build_filters<I: Io>(plan: &[Filter], old: Option<&ChainView<I>>) -> Rc<[NamedFilter]> {
+    let mut known: Vec<_> = old.iter().flat_map(|old| old.filters.iter()).collect();
+    let build = |filter: &Filter| {
+        let name = filter.spec.name;
+        let before = known.iter().position(|old| old.name == name).map(|at| known.remove(at));
+        let built = (filter.spec.build)(Arc::clone(&filter.options), before.map(|old| &*old.filter));
+        // Options are compiled by the same specification.
+        debug_assert!(built.is_some(), "options of another filter than {name}");
+        built.map(|filter| NamedFilter { name, filter })
+    };
+    plan.iter().filter_map(build).collect()
 }

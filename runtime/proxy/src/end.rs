@@ -4,18 +4,18 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Address, ConnCx, EndReason, LocalReply, Observer, RequestHead, Response, ResponseFlag, ResponseFlags, ResponseHead,
-    StreamCx, StreamEnd, Time, Version,
+    Address, ConnCx, EndReason, Io, LocalReply, Observer, RequestHead, Response, ResponseFlag, ResponseFlags,
+    ResponseHead, StreamCx, StreamEnd, Time, Version,
 };
 use ringway_telemetry::{Captured, StreamRecord};
 
 use crate::attempt::{RequestProgress, Tries};
 use crate::log::AccessLog;
-use crate::view::{ListenerView, Target};
+use crate::view::{ChainView, Target};
 
 /// Watches one stream from its head to its end. Dropped before its end was told, it is a downstream disconnect.
-pub(crate) struct StreamGuard<I> {
-    view: Rc<ListenerView<I>>,
+pub(crate) struct StreamGuard<I: Io> {
+    view: Rc<ChainView<I>>,
     conn: Rc<ConnCx>,
     began: Time,
     status: Option<StatusCode>,
@@ -41,8 +41,8 @@ struct Captures {
     header_bytes: (usize, usize),
 }
 
-impl<I> StreamGuard<I> {
-    pub(crate) fn begin(view: Rc<ListenerView<I>>, cx: &StreamCx) -> Self {
+impl<I: Io> StreamGuard<I> {
+    pub(crate) fn begin(view: Rc<ChainView<I>>, cx: &StreamCx) -> Self {
         view.http.downstream_rq_total.inc();
         view.http.downstream_rq_active.inc();
         Self {
@@ -61,7 +61,7 @@ impl<I> StreamGuard<I> {
         }
     }
 
-    pub(crate) fn view(&self) -> &Rc<ListenerView<I>> {
+    pub(crate) fn view(&self) -> &Rc<ChainView<I>> {
         &self.view
     }
 
@@ -87,8 +87,14 @@ impl<I> StreamGuard<I> {
         (self.received, self.progress) = (received, progress);
     }
 
-    pub(crate) fn response(&mut self, head: &ResponseHead, details: &'static str) {
-        (self.status, self.details) = (Some(head.status), details);
+    /// Notes what happened, for the log.
+    pub(crate) fn details(&mut self, details: &'static str) {
+        self.details = details;
+    }
+
+    /// Notes the response, as it goes out.
+    pub(crate) fn response(&mut self, head: &ResponseHead) {
+        self.status = Some(head.status);
         if let (Some(log), Some(captures)) = (&self.view.log, &mut self.log) {
             let find = |name: &http::HeaderName| head.headers.first(name.as_str());
             captures.response = Captured::capture(log.response_headers(), find);
@@ -96,12 +102,12 @@ impl<I> StreamGuard<I> {
         }
     }
 
-    /// Makes a local reply this stream's response.
-    pub(crate) fn local(&mut self, reply: &LocalReply) -> Response {
-        let mut response = reply.response();
+    /// A local reply as this stream's response, in words that a gRPC client understands if it is one's.
+    pub(crate) fn local(&mut self, reply: &LocalReply, grpc: bool) -> Response {
+        let mut response = if grpc { reply.grpc_response() } else { reply.response() };
         self.view.forward.mark_local(&mut response.head.headers);
         self.flags = self.flags.union(reply.flags);
-        self.response(&response.head, reply.details);
+        self.details = reply.details;
         response
     }
 
@@ -142,6 +148,7 @@ impl<I> StreamGuard<I> {
                 http.downstream_rq_tx_reset.inc();
                 self.flags.insert(match (error.blame, error.details) {
                     (_, "response_timeout") => ResponseFlag::UpstreamRequestTimeout,
+                    (_, "tunnel_idle_timeout") => ResponseFlag::StreamIdleTimeout,
                     (ringway_api::Blame::Upstream, _) => ResponseFlag::UpstreamConnectionTermination,
                     (ringway_api::Blame::Downstream, _) => ResponseFlag::DownstreamConnectionTermination,
                     (ringway_api::Blame::Local, _) => ResponseFlag::LocalReset,
@@ -171,7 +178,7 @@ impl<I> StreamGuard<I> {
             record.request_headers_bytes = captures.header_bytes.0 as u64;
             record.response_headers_bytes = captures.header_bytes.1 as u64;
         }
-        record.scheme = Some("http");
+        record.scheme = Some(self.conn.info.scheme().as_str());
         record.response_code = self.status.map(|status| status.as_u16());
         record.response_code_details = Some(self.details).filter(|details| !details.is_empty());
         record.flags = self.flags;
@@ -185,20 +192,20 @@ impl<I> StreamGuard<I> {
         record.upstream_local = upstream_local.as_ref();
         record.upstream_attempts = self.tries.count;
         record.downstream_remote = Some(&self.conn.info.peer);
-        record.downstream_direct_remote = Some(&self.conn.info.peer);
+        record.downstream_direct_remote = Some(self.conn.info.direct_peer.as_deref().unwrap_or(&self.conn.info.peer));
         record.downstream_local = Some(&self.conn.info.local);
         record.connection_id = Some(self.conn.info.id);
         log.write(&record);
     }
 }
 
-impl<I> Observer for StreamGuard<I> {
+impl<I: Io> Observer for StreamGuard<I> {
     fn finish(mut self, end: &StreamEnd) {
         self.end(&end.reason, end.body_sent, end.body_received);
     }
 }
 
-impl<I> Drop for StreamGuard<I> {
+impl<I: Io> Drop for StreamGuard<I> {
     fn drop(&mut self) {
         let received = self.progress.as_ref().map_or(self.received, |progress| progress.bytes.get());
         self.end(&EndReason::Downstream("downstream_remote_disconnect"), 0, received);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_api::{Blame, ConnCx, ConnError, Io, LocalBoxFuture, Protocol, ProtocolSpec, Sniff, UpstreamConn};
+use ringway_api::{Blame, ConnCx, ConnError, Io, LocalBoxFuture, Protocol, ProtocolSpec, Secured, Sniff, UpstreamConn};
 
 use crate::handler::StreamHandler;
 
@@ -18,6 +18,25 @@ pub(crate) type ServeFn<I> =
 /// Makes an upstream connection of a stream.
 pub(crate) type ConnectFn<I> =
     fn(Options, I, Rc<ConnCx>) -> LocalBoxFuture<'static, Result<Rc<dyn UpstreamConn>, ConnError>>;
+
+/// A handshake under way.
+pub type Handshake<I> = LocalBoxFuture<'static, Result<Secured<I>, ConnError>>;
+
+/// How streams of type `I` are secured. The contexts are made by the engine and looked into by nobody else.
+pub struct Security<I> {
+    /// The server's side of a handshake. A failed one has been answered with an alert and closed.
+    pub accept: fn(Options, I) -> Handshake<I>,
+    /// The client's side, with a host that is known by this name.
+    pub connect: fn(Options, Arc<str>, I) -> Handshake<I>,
+}
+
+impl<I> Clone for Security<I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I> Copy for Security<I> {}
 
 /// A protocol for streams of type `I`. Made only by [`of`](Self::of), which monomorphises the protocol's loops for the
 /// one stream type and the one handler there is; the erased options never leave it.

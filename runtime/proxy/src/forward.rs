@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use ringway_api::{Address, Headers, Known, RequestHead, Version};
+use ringway_api::{Address, Headers, Known, RequestHead, TlsInfo, Version};
+
+use crate::client_cert::ClientCert;
 
 /// How messages are marked on their way. Defaults are Envoy's, but for the server's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct ForwardPolicy {
     pub via: Option<Box<str>>,
     /// What to do about `Server`.
     pub server: ServerHeader,
+    /// What to do about `X-Forwarded-Client-Cert`.
+    pub client_cert: ClientCert,
 }
 
 /// What to do about `x-request-id`.
@@ -49,14 +53,22 @@ impl Default for ForwardPolicy {
             request_id: RequestId::Generate,
             via: None,
             server: ServerHeader::Overwrite("ringway".into()),
+            client_cert: ClientCert::default(),
         }
     }
 }
 
 impl ForwardPolicy {
     /// Marks a request. `peer` is the peer's IP address as text, empty for a unix socket; `random` makes an id.
-    pub(crate) fn mark_request(&self, head: &mut RequestHead, peer: &str, random: impl Fn() -> u64) {
+    pub(crate) fn mark_request(
+        &self,
+        head: &mut RequestHead,
+        peer: &str,
+        tls: Option<&TlsInfo>,
+        random: impl Fn() -> u64,
+    ) {
         let headers = &mut head.headers;
+        self.client_cert.mark(headers, tls);
         if self.forwarded_for && !peer.is_empty() {
             append_list(headers, Known::XForwardedFor, peer);
         }
@@ -175,13 +187,13 @@ mod tests {
         head.headers.append("x-forwarded-for", b"10.0.0.1").unwrap();
         head.headers.append("X-Forwarded-For", b"10.0.0.2").unwrap();
         let policy = ForwardPolicy { via: Some("edge".into()), ..ForwardPolicy::default() };
-        policy.mark_request(&mut head, "10.0.0.3", || 1);
+        policy.mark_request(&mut head, "10.0.0.3", None, || 1);
         let headers = &head.headers;
         assert_eq!(headers.all_known(Known::XForwardedFor).collect::<Vec<_>>(), [b"10.0.0.1, 10.0.0.2, 10.0.0.3"]);
         assert_eq!(headers.known(Known::XForwardedProto), Some(&b"http"[..]));
         assert_eq!(headers.known(Known::Via), Some(&b"1.1 edge"[..]));
         let id = headers.known(Known::XRequestId).unwrap().to_vec();
-        policy.mark_request(&mut head, "10.0.0.3", || 2);
+        policy.mark_request(&mut head, "10.0.0.3", None, || 2);
         let headers = &head.headers;
         assert_eq!(headers.known(Known::XRequestId), Some(&id[..]), "an id that is there stays");
     }

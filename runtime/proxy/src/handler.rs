@@ -1,4 +1,4 @@
-//! One request, phase by phase: mark -> route -> pick a host -> exchange -> mark -> relay -> end.
+//! One request, phase by phase: mark -> request filters -> route -> exchange -> relay -> response filters -> end.
 //!
 //! Nothing here knows which protocol carries the request.
 
@@ -6,36 +6,39 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use ringway_api::{
-    Blame, Body, BodyStream, ConnCx, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request,
-    Response, ResponseFlag, StreamCx,
+    Action, Blame, Body, ConnCx, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request, Response,
+    ResponseFlag, StreamCx,
 };
 use ringway_upstream::AcquireError;
 
-use crate::attempt::{Answer, Answered, CountedBody, Deadline, Failure, ResponseBody, exchange};
+use crate::attempt::{self, Answer, Answered, CountedBody, Deadline, Failure, ResponseBody, TrailersFn};
 use crate::end::StreamGuard;
+use crate::filters::Filters;
 use crate::forward::forwarded_peer;
-use crate::view::{ListenerHandle, ListenerView};
+use crate::grpc;
+use crate::tunnel::IdleLimit;
+use crate::view::{ChainHandle, ChainView, ClusterView};
 
 /// Answers the requests of one connection.
-pub(crate) struct StreamHandler<I> {
+pub(crate) struct StreamHandler<I: Io> {
     shared: Rc<Shared<I>>,
 }
 
-struct Shared<I> {
-    listener: Rc<ListenerHandle<I>>,
+struct Shared<I: Io> {
+    chain: Rc<ChainHandle<I>>,
     /// The peer's address as `X-Forwarded-For` has it.
     peer: Box<str>,
 }
 
-impl<I> Clone for StreamHandler<I> {
+impl<I: Io> Clone for StreamHandler<I> {
     fn clone(&self) -> Self {
         Self { shared: Rc::clone(&self.shared) }
     }
 }
 
 impl<I: Io> StreamHandler<I> {
-    pub(crate) fn new(listener: Rc<ListenerHandle<I>>, conn: &ConnCx) -> Self {
-        Self { shared: Rc::new(Shared { listener, peer: forwarded_peer(&conn.info.peer) }) }
+    pub(crate) fn new(chain: Rc<ChainHandle<I>>, conn: &ConnCx) -> Self {
+        Self { shared: Rc::new(Shared { chain, peer: forwarded_peer(&conn.info.peer) }) }
     }
 
     async fn answer(&self, mut request: Request, cx: &StreamCx, guard: &mut StreamGuard<I>) -> Response {
@@ -43,87 +46,143 @@ impl<I: Io> StreamHandler<I> {
         let env = &cx.conn.env;
 
         // === mark ===
-        view.forward.mark_request(&mut request.head, &self.shared.peer, || env.random());
+        request.head.scheme = cx.conn.info.scheme();
+        let tls = cx.conn.info.tls.as_deref();
+        view.forward.mark_request(&mut request.head, &self.shared.peer, tls, || env.random());
         guard.capture_request(&request.head);
 
+        // === request filters ===
+        let (filters, action) = Filters::on_request(&view.filters, &mut request, cx);
+        let grpc = grpc::is_call(&request.head);
+        let mut response = match action {
+            Action::Continue => self.forward(request, grpc, &view, cx, guard).await,
+            Action::Reply(reply) => guard.local(&reply, grpc),
+            Action::Respond(mut response) => {
+                view.forward.mark_local(&mut response.head.headers);
+                guard.details("filter_response");
+                *response
+            }
+        };
+
+        // === response filters ===
+        filters.on_response(&mut response, cx);
+        guard.response(&response.head);
+        response
+    }
+
+    /// Routes a request and brings the response, or a local reply that says why there is none.
+    async fn forward(
+        &self,
+        mut request: Request,
+        grpc: bool,
+        view: &ChainView<I>,
+        cx: &StreamCx,
+        guard: &mut StreamGuard<I>,
+    ) -> Response {
+        let env = &cx.conn.env;
         if view.path.apply(&mut request.head).is_err() {
             let reply = LocalReply::new(StatusCode::BAD_REQUEST, "malformed path", "path_normalization_failed");
-            return guard.local(&reply);
+            return guard.local(&reply, grpc);
         }
 
         // === route ===
         let Some(target) = view.route(&request.head, env.random()) else {
             view.http.no_route.inc();
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
-            return guard.local(&reply);
+            return guard.local(&reply, grpc);
         };
         guard.routed(&target);
         let Some(upstream) = view.cluster(target.cluster) else {
             view.http.no_cluster.inc();
             let reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "", "cluster_not_found")
                 .flag(ResponseFlag::NoClusterFound);
-            return guard.local(&reply);
+            return guard.local(&reply, grpc);
         };
+        if request.head.upgrade().is_some_and(|wanted| !target.may_upgrade(wanted)) {
+            let reply = LocalReply::new(StatusCode::FORBIDDEN, "upgrade not allowed here", "upgrade_failed");
+            return guard.local(&reply, grpc);
+        }
 
         // === exchange ===
+        let tunnel = request.head.tunnel;
+        let timeout = if grpc { grpc::deadline(&mut request.head, target.grpc_timeout) } else { target.timeout };
         let (body, received, progress) = CountedBody::wrap(request.body);
         guard.request_body(received, progress.clone());
-        let mut deadline = Deadline::new(view.timers.take(), target.timeout, progress);
+        // A call's time runs from its beginning, and a tunnel's request never ends.
+        let awaited = if grpc || tunnel.is_some() { None } else { progress.clone() };
+        let mut deadline = Deadline::new(view.timers.take(), timeout, awaited);
         let request = Request { head: request.head, body };
-        let outcome = exchange(&upstream.cluster, request, cx, &mut deadline, &mut guard.tries).await;
+        let outcome = if upstream.raw.is_some() {
+            // Only `CONNECT` is routed to bytes.
+            attempt::tunnel(upstream, request, cx, target.tunnel_idle_timeout, &mut deadline, &mut guard.tries).await
+        } else {
+            attempt::exchange(&upstream.cluster, request, cx, &mut deadline, &mut guard.tries).await
+        };
         if guard.tries.retried {
             upstream.stats.upstream_rq_retry.inc();
         }
 
-        // === mark, relay ===
+        // === relay ===
         match outcome {
             Ok(answer) => {
                 upstream.count_response(answer.head.status);
-                self.pass_on(answer, deadline, &view, guard)
+                let accepted = tunnel.is_some_and(|tunnel| tunnel.accepts(answer.head.status));
+                let idle = accepted.then(|| IdleLimit::new(target.tunnel_idle_timeout, progress));
+                guard.details("via_upstream");
+                pass_on(answer, deadline, idle, grpc, view, upstream)
             }
             Err(failure) => {
-                let reply = explain(&failure);
                 upstream.count_failure(&failure);
-                guard.local(&reply)
+                guard.local(&explain(&failure), grpc)
             }
         }
     }
+}
 
-    fn pass_on(
-        &self,
-        answer: Answer,
-        deadline: Deadline,
-        view: &ListenerView<I>,
-        guard: &mut StreamGuard<I>,
-    ) -> Response {
-        let Answer { mut head, body } = answer;
-        view.forward.mark_response(&mut head.headers, head.version);
-        guard.response(&head, "via_upstream");
-        let body = match body {
-            Answered::Complete(body) => body,
-            Answered::Streaming { exchange, lease } => {
-                let body: Box<dyn BodyStream> = Box::new(ResponseBody { exchange, _lease: lease, deadline });
-                Body::Stream(body)
-            }
-        };
-        Response { head, body }
-    }
+/// The upstream's answer as a response.
+fn pass_on<I: Io>(
+    answer: Answer,
+    deadline: Deadline,
+    idle: Option<IdleLimit>,
+    grpc: bool,
+    view: &ChainView<I>,
+    upstream: &Rc<ClusterView<I>>,
+) -> Response {
+    let Answer { mut head, body } = answer;
+    view.forward.mark_response(&mut head.headers, head.version);
+    // A call that fails at once has its status among the fields.
+    let counted = grpc && upstream.count_grpc(&head.headers);
+    let body = match body {
+        Answered::Complete(body) => body,
+        Answered::Streaming { exchange, lease } => {
+            let on_trailers = (grpc && !counted).then(|| {
+                let upstream = Rc::clone(upstream);
+                let told: TrailersFn = Box::new(move |trailers| {
+                    upstream.count_grpc(trailers);
+                });
+                told
+            });
+            Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers }))
+        }
+    };
+    Response { head, body }
 }
 
 impl<I: Io> Handler for StreamHandler<I> {
     type Observer = StreamGuard<I>;
 
     async fn handle(&self, request: Request, cx: &StreamCx) -> Reply<StreamGuard<I>> {
-        let view = self.shared.listener.view();
+        let view = self.shared.chain.view();
         let mut guard = StreamGuard::begin(view, cx);
         let response = self.answer(request, cx, &mut guard).await;
         Reply { response, observer: guard, close: cx.conn.is_draining() }
     }
 
     fn refuse(&self, why: LocalReply, cx: &StreamCx) -> Reply<StreamGuard<I>> {
-        let mut guard = StreamGuard::begin(self.shared.listener.view(), cx);
+        let mut guard = StreamGuard::begin(self.shared.chain.view(), cx);
         guard.refused(why.status);
-        let response = guard.local(&why);
+        let response = guard.local(&why, false);
+        guard.response(&response.head);
         Reply { response, observer: guard, close: true }
     }
 }

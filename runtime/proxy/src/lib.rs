@@ -2,27 +2,35 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod attempt;
+mod client_cert;
 mod core_view;
 mod end;
 mod entry;
 mod events;
+mod filters;
 mod forward;
+mod grpc;
 mod handler;
+mod intake;
+mod listener;
 mod log;
 mod path;
 mod plan;
 mod relay;
 mod tcp;
 mod timers;
+mod tunnel;
 mod view;
 mod worker;
 
+pub use client_cert::{CertDetail, ClientCert};
 pub use core_view::{CoreView, Toolbox};
-pub use entry::{Options, ProtocolEntry};
+pub use entry::{Handshake, Options, ProtocolEntry, Security};
 pub use forward::{ForwardPolicy, RequestId, ServerHeader};
+pub use listener::ListenerHandle;
 pub use path::PathPolicy;
-pub use plan::{ClusterPlan, ListenerPlan, LogPlan, Plan, ServicePlan};
+pub use plan::{ChainPlan, ClusterPlan, ListenerPlan, LogPlan, Plan, ProxyHeader, ServicePlan, TlsPlan};
 pub use relay::{Relayed, relay};
-pub use view::ListenerHandle;
 pub use worker::Worker;

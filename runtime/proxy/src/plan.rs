@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_api::{Address, BalancerSpec};
-use ringway_config::RouteTable;
+use ringway_config::{Candidate, ChainMatcher, Filter, RouteTable};
 use ringway_telemetry::{ClusterStats, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
 use ringway_upstream::{BreakerLimits, HostParams};
 
@@ -29,32 +29,68 @@ pub struct ListenerPlan {
     pub name: Arc<str>,
     /// The address it is bound to; what it is recognised by when the configuration changes.
     pub address: Address,
+    /// Open connections per worker at most.
+    pub max_connections: Option<u32>,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: Option<ProxyHeader>,
+    /// How long a connection may take to show what must be known before it is served.
+    pub sniff_timeout: Duration,
+    /// Which chain a connection belongs to.
+    pub matcher: Arc<ChainMatcher>,
+    /// The chains, in the order of the matcher's.
+    pub chains: Vec<Arc<ChainPlan>>,
+    /// Its statistics.
+    pub stats: Arc<Scope<ListenerStats>>,
+}
+
+/// Whether a PROXY header is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// It must be.
+    Required,
+    /// It may be.
+    Optional,
+}
+
+/// A filter chain.
+pub struct ChainPlan {
+    /// Its name; what it is recognised by when the configuration changes.
+    pub name: Arc<str>,
+    /// How its connections are secured.
+    pub tls: Option<TlsPlan>,
     /// What it does with connections.
     pub service: ServicePlan,
     /// How forwarded messages are marked.
     pub forward: Arc<ForwardPolicy>,
     /// How paths are made comparable.
     pub path: PathPolicy,
-    /// Open connections per worker at most.
-    pub max_connections: Option<u32>,
     /// Where it logs.
     pub log: Option<LogPlan>,
-    /// Its statistics.
-    pub stats: Arc<Scope<ListenerStats>>,
     /// Its HTTP statistics.
     pub http: Arc<Scope<HttpStats>>,
     /// Its TCP statistics.
     pub tcp: Arc<Scope<TcpStats>>,
 }
 
-/// What a listener does with connections.
+/// How a chain's connections are secured.
+#[derive(Clone)]
+pub struct TlsPlan {
+    /// What the engine makes of certificates and policy; only its own functions look into it.
+    pub context: Options,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// Connections that do not begin with TLS are served in plaintext.
+    pub permissive: bool,
+}
+
+/// What a chain does with connections.
 pub enum ServicePlan {
     /// A protocol with requests, each routed by itself.
     Streams {
-        /// The protocol's name in the catalogue.
-        protocol: &'static str,
-        /// Its options.
-        options: Options,
+        /// The protocols a connection may speak, best first.
+        protocols: Arc<[Candidate]>,
+        /// What looks at requests, in order.
+        filters: Arc<[Filter]>,
         /// The routes.
         routes: Arc<RouteTable>,
     },
@@ -83,10 +119,12 @@ pub struct ClusterPlan {
     pub hosts: Vec<HostParams>,
     /// Its load balancer.
     pub balancer: BalancerSpec,
-    /// The protocol's name in the catalogue; `None` for bytes.
-    pub protocol: Option<&'static str>,
-    /// The protocol's options.
-    pub options: Options,
+    /// The protocols its hosts may speak, best first; none for bytes.
+    pub protocols: Arc<[Candidate]>,
+    /// How connections are secured; only the engine looks into it.
+    pub tls: Option<Options>,
+    /// Connections begin with a PROXY header of this version.
+    pub proxy_protocol: Option<u8>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// Close connections that were idle for this long.
@@ -95,7 +133,7 @@ pub struct ClusterPlan {
     pub max_requests_per_connection: Option<NonZeroU32>,
     /// Its limits, shared by all workers and kept across plans.
     pub limits: BreakerLimits,
-    /// Differs when protocol or options differ.
+    /// Differs when protocol, options or transport security differ.
     pub transport: u64,
     /// Its statistics.
     pub stats: Arc<Scope<ClusterStats>>,

@@ -3,15 +3,18 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway_api::{ConnCx, ConnError, Io, ResponseFlag, ResponseFlags};
+use ringway_api::{Blame, Chunk, ChunkQueue, ConnCx, ConnError, Io, ResponseFlag, ResponseFlags};
+use ringway_preface::proxy_protocol;
 use ringway_telemetry::StreamRecord;
+use ringway_upstream::{AcquireError, Host, RawLease};
 
 use crate::relay::{Relayed, relay};
-use crate::view::ListenerView;
+use crate::timers::within;
+use crate::view::{ChainView, ClusterView};
 
 /// Serves one downstream connection.
 pub(crate) async fn proxy<I: Io>(
-    view: Rc<ListenerView<I>>,
+    view: Rc<ChainView<I>>,
     cluster: usize,
     idle: Option<Duration>,
     mut io: I,
@@ -28,12 +31,7 @@ pub(crate) async fn proxy<I: Io>(
         io.abort();
         return Ok(());
     };
-    let connected = async {
-        let host = upstream.cluster.pick()?;
-        let connected = upstream.cluster.connect_raw(&host).await?;
-        Ok::<_, ringway_upstream::AcquireError>((host, connected))
-    };
-    let (host, (mut far, lease)) = match connected.await {
+    let (host, mut far, lease) = match connect(&upstream, &guard.conn).await {
         Ok(connected) => connected,
         Err(error) => {
             guard.flags.insert(error.flag());
@@ -61,9 +59,58 @@ pub(crate) async fn proxy<I: Io>(
     outcome
 }
 
+/// A connection of its own to a host of a cluster of bytes, secured and introduced as the cluster wants it.
+pub(crate) async fn connect<I: Io>(
+    upstream: &ClusterView<I>,
+    conn: &ConnCx,
+) -> Result<(Rc<Host>, I, RawLease), AcquireError> {
+    let host = upstream.cluster.pick()?;
+    let (mut io, lease) = upstream.cluster.connect_raw(&host).await?;
+    let Some(transport) = &upstream.raw else { return Ok((host, io, lease)) };
+    let beginning = async {
+        if let Some(version) = transport.proxy_protocol {
+            let mut header = ChunkQueue::new();
+            header.push(proxy_header(version, conn));
+            let sent = std::future::poll_fn(|cx| io.poll_send(cx, &mut header)).await;
+            sent.map_err(|error| ConnError::io(Blame::Upstream, error))?;
+        }
+        match &transport.secure {
+            None => Ok(io),
+            Some(secure) => secure(io, &host.reach()).await.map(|secured| secured.io),
+        }
+    };
+    let mut timer = conn.env.timer();
+    let failed = |cause| AcquireError::Handshake { host: host.address().clone(), cause };
+    match within(&mut timer, transport.timeout, beginning).await {
+        Some(Ok(io)) => Ok((host, io, lease)),
+        Some(Err(cause)) => {
+            upstream.stats.upstream_cx_connect_fail.inc();
+            Err(failed(cause))
+        }
+        None => {
+            upstream.stats.upstream_cx_connect_timeout.inc();
+            Err(failed(ConnError::new(Blame::Upstream, "tls_handshake_timeout")))
+        }
+    }
+}
+
+/// The PROXY header that introduces a client.
+fn proxy_header(version: u8, conn: &ConnCx) -> Chunk {
+    let mut header = Vec::new();
+    let (source, destination) = (&conn.info.peer, &conn.info.local);
+    if version == 1 {
+        proxy_protocol::encode_v1(source, destination, &mut header);
+    } else if proxy_protocol::encode_v2(source, destination, &[], &mut header).is_err() {
+        // A path longer than any socket's: the host is told nothing rather than something wrong.
+        header.clear();
+        proxy_protocol::encode_local(&mut header);
+    }
+    Chunk::from(header)
+}
+
 /// Counts and logs the connection's end, also when its task is dropped.
-struct TcpGuard<I> {
-    view: Rc<ListenerView<I>>,
+struct TcpGuard<I: Io> {
+    view: Rc<ChainView<I>>,
     conn: Rc<ConnCx>,
     began: ringway_api::Time,
     relayed: Relayed,
@@ -71,7 +118,7 @@ struct TcpGuard<I> {
     upstream: Option<(ringway_api::Address, Rc<str>)>,
 }
 
-impl<I> Drop for TcpGuard<I> {
+impl<I: Io> Drop for TcpGuard<I> {
     fn drop(&mut self) {
         let tcp = &self.view.tcp;
         tcp.downstream_cx_active.dec();
@@ -88,7 +135,7 @@ impl<I> Drop for TcpGuard<I> {
         record.upstream_host = self.upstream.as_ref().map(|(host, _)| host);
         record.upstream_cluster = self.upstream.as_ref().map(|(_, cluster)| &**cluster);
         record.downstream_remote = Some(&self.conn.info.peer);
-        record.downstream_direct_remote = Some(&self.conn.info.peer);
+        record.downstream_direct_remote = Some(self.conn.info.direct_peer.as_deref().unwrap_or(&self.conn.info.peer));
         record.downstream_local = Some(&self.conn.info.local);
         record.connection_id = Some(self.conn.info.id);
         log.write(&record);

@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use ringway_api::{Env, Timer};
 
@@ -59,4 +62,15 @@ impl Drop for PooledTimer {
             }
         }
     }
+}
+
+/// The outcome of a future that ends in time.
+pub(crate) async fn within<T>(timer: &mut Timer, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    timer.set_after(limit);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => timer.poll_expired(cx).map(|()| None),
+    })
+    .await
 }

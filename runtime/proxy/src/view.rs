@@ -1,29 +1,31 @@
-//! A snapshot as one worker sees it, and the listeners' handles that swap it.
+//! Filter chains and clusters of a snapshot as one worker sees them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use ringway_api::RequestHead;
+use ringway_api::{DynFilter, Headers, Io, RequestHead};
 use ringway_config::RouteTable;
-use ringway_telemetry::{Cells, ClusterStats, HttpStats, ListenerStats, TcpStats};
-use ringway_upstream::Cluster;
+use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
+use ringway_upstream::{Cluster, Secure};
 
 use crate::attempt::Failure;
-use crate::entry::{Options, ServeFn};
+use crate::entry::{Options, ProtocolEntry};
 use crate::forward::ForwardPolicy;
 use crate::log::AccessLog;
 use crate::path::PathPolicy;
+use crate::plan::TlsPlan;
 use crate::timers::TimerPool;
 
-/// A listener of one snapshot on one worker. A request keeps the one it began with until its end.
-pub(crate) struct ListenerView<I> {
+/// A filter chain of one snapshot on one worker. A request keeps the one it began with until its end.
+pub(crate) struct ChainView<I: Io> {
+    pub(crate) name: Arc<str>,
+    pub(crate) tls: Option<TlsPlan>,
     pub(crate) service: Service<I>,
-    pub(crate) max_connections: Option<u32>,
-    pub(crate) listener: Cells<ListenerStats>,
     pub(crate) routes: Option<Arc<RouteTable>>,
+    pub(crate) filters: Rc<[NamedFilter]>,
     pub(crate) clusters: Rc<[Rc<ClusterView<I>>]>,
     pub(crate) forward: Arc<ForwardPolicy>,
     pub(crate) path: PathPolicy,
@@ -33,26 +35,47 @@ pub(crate) struct ListenerView<I> {
     pub(crate) timers: Rc<TimerPool>,
 }
 
-/// What a listener does with its connections.
-pub(crate) enum Service<I> {
-    /// A protocol with requests.
-    Streams { serve: ServeFn<I>, options: Options },
+/// A filter with its name in configurations.
+pub(crate) struct NamedFilter {
+    pub(crate) name: &'static str,
+    pub(crate) filter: Rc<dyn DynFilter>,
+}
+
+/// What a chain does with its connections.
+pub(crate) enum Service<I: Io> {
+    /// One of some protocols with requests, best first.
+    Streams(Rc<[Spoken<I>]>),
     /// Bytes to a cluster.
     Raw { cluster: usize, idle_timeout: Option<Duration> },
+}
+
+/// A protocol with its options.
+pub(crate) struct Spoken<I: Io> {
+    pub(crate) entry: &'static ProtocolEntry<I>,
+    pub(crate) options: Options,
 }
 
 /// A cluster of one snapshot on one worker.
 pub(crate) struct ClusterView<I> {
     pub(crate) name: Rc<str>,
     pub(crate) cluster: Rc<Cluster<I>>,
+    /// Of a cluster of bytes.
+    pub(crate) raw: Option<RawTransport<I>>,
     pub(crate) stats: Cells<ClusterStats>,
 }
 
-/// A listener across snapshots: connections ask it for the view in force when a request begins.
-pub struct ListenerHandle<I> {
-    view: RefCell<Rc<ListenerView<I>>>,
-    /// Its open connections on this worker.
-    open: Cell<u32>,
+/// How connections of bytes begin.
+pub(crate) struct RawTransport<I> {
+    pub(crate) secure: Option<Secure<I>>,
+    /// The version of the PROXY header.
+    pub(crate) proxy_protocol: Option<u8>,
+    /// How long it may take from the connection to the first byte.
+    pub(crate) timeout: Duration,
+}
+
+/// A filter chain across snapshots: connections ask it for the view in force when a request begins.
+pub(crate) struct ChainHandle<I: Io> {
+    view: RefCell<Rc<ChainView<I>>>,
 }
 
 /// Where a request goes.
@@ -60,14 +83,31 @@ pub struct ListenerHandle<I> {
 pub(crate) struct Target {
     pub(crate) cluster: usize,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) grpc_timeout: Option<Duration>,
+    pub(crate) tunnel_idle_timeout: Option<Duration>,
+    pub(crate) upgrades: Arc<[Box<str>]>,
     pub(crate) name: Option<Arc<str>>,
 }
 
-impl<I> ListenerView<I> {
+impl Target {
+    /// Whether requests may upgrade to a protocol, given in lower case.
+    pub(crate) fn may_upgrade(&self, wanted: &[u8]) -> bool {
+        self.upgrades.iter().any(|allowed| allowed.as_bytes() == wanted)
+    }
+}
+
+impl<I: Io> ChainView<I> {
     /// The route of a request.
     pub(crate) fn route(&self, head: &RequestHead, random: u64) -> Option<Target> {
         let route = self.routes.as_ref()?.find(head)?;
-        Some(Target { cluster: route.pick(random), timeout: route.timeout, name: route.name.clone() })
+        Some(Target {
+            cluster: route.pick(random),
+            timeout: route.timeout,
+            grpc_timeout: route.grpc_timeout,
+            tunnel_idle_timeout: route.tunnel_idle_timeout,
+            upgrades: Arc::clone(&route.upgrades),
+            name: route.name.clone(),
+        })
     }
 
     pub(crate) fn cluster(&self, index: usize) -> Option<&Rc<ClusterView<I>>> {
@@ -75,36 +115,17 @@ impl<I> ListenerView<I> {
     }
 }
 
-impl<I> ListenerHandle<I> {
-    pub(crate) fn new(view: Rc<ListenerView<I>>) -> Rc<Self> {
-        Rc::new(Self { view: RefCell::new(view), open: Cell::new(0) })
+impl<I: Io> ChainHandle<I> {
+    pub(crate) fn new(view: Rc<ChainView<I>>) -> Rc<Self> {
+        Rc::new(Self { view: RefCell::new(view) })
     }
 
     /// The view in force.
-    pub(crate) fn view(&self) -> Rc<ListenerView<I>> {
+    pub(crate) fn view(&self) -> Rc<ChainView<I>> {
         Rc::clone(&self.view.borrow())
     }
 
-    /// Counts a new connection in, unless there are as many as may be.
-    pub(crate) fn admit(&self, view: &ListenerView<I>) -> bool {
-        let open = self.open.get();
-        if view.max_connections.is_some_and(|max| open >= max) {
-            return false;
-        }
-        self.open.set(open + 1);
-        true
-    }
-
-    /// Counts an accept that failed.
-    pub fn accept_failed(&self) {
-        self.view().listener.downstream_accept_failed.inc();
-    }
-
-    pub(crate) fn leave(&self) {
-        self.open.set(self.open.get().saturating_sub(1));
-    }
-
-    pub(crate) fn replace(&self, view: Rc<ListenerView<I>>) {
+    pub(crate) fn replace(&self, view: Rc<ChainView<I>>) {
         let old = self.view.replace(view);
         // Outside the borrow: dropping the last reference may run arbitrary clean-up.
         drop(old);
@@ -121,6 +142,16 @@ impl<I> ClusterView<I> {
             5 => self.stats.upstream_rq_5xx.inc(),
             _ => {}
         }
+    }
+
+    /// Counts the outcome of a gRPC call, if these fields tell it.
+    pub(crate) fn count_grpc(&self, fields: &Headers) -> bool {
+        let Some(status) = fields.first("grpc-status") else { return false };
+        match status {
+            b"0" => self.stats.upstream_rq_grpc_ok.inc(),
+            _ => self.stats.upstream_rq_grpc_failed.inc(),
+        }
+        true
     }
 
     pub(crate) fn count_failure(&self, failure: &Failure) {

@@ -2,19 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use ringway_api::{Address, Blame, ConnCx, ConnError, ConnInfo, Env, Io};
+use ringway_api::{Address, Blame, ConnCx, ConnError, ConnInfo, Env, Io, LocalBoxFuture};
 
+use crate::admission::Admission;
 use crate::handler::StreamHandler;
+use crate::intake::{self, Arrived};
+use crate::listener::{ListenerHandle, ListenerView};
 use crate::tcp;
-use crate::view::{ListenerHandle, ListenerView, Service};
+use crate::view::{ChainHandle, ChainView, Service};
 
 /// Connection ids of a worker step by this, so that workers never give the same.
 const ID_STEP: u64 = 1 << 10;
 
 /// What all listeners of a worker share: its connections, and the wish that they end.
 pub struct Worker {
-    env: Rc<dyn Env>,
+    pub(crate) env: Rc<dyn Env>,
+    pub(crate) handshakes: Admission,
     next_id: Cell<u64>,
     conns: RefCell<Vec<Option<Rc<ConnCx>>>>,
     free: RefCell<Vec<usize>>,
@@ -29,6 +34,7 @@ impl Worker {
     pub fn new(env: Rc<dyn Env>, number: usize, show_open: Box<dyn Fn(usize)>) -> Rc<Self> {
         Rc::new(Self {
             env,
+            handshakes: Admission::default(),
             show_open,
             next_id: Cell::new(ID_STEP + number as u64 % ID_STEP),
             conns: RefCell::default(),
@@ -65,36 +71,61 @@ impl Worker {
     /// Serves a connection in a task of its own.
     pub fn serve<I: Io>(self: &Rc<Self>, listener: &Rc<ListenerHandle<I>>, mut io: I, local: Address, peer: Address) {
         let view = listener.view();
-        view.listener.downstream_cx_total.inc();
+        view.stats.downstream_cx_total.inc();
         if !listener.admit(&view) {
-            view.listener.downstream_cx_overflow.inc();
+            view.stats.downstream_cx_overflow.inc();
             io.abort();
             return;
         }
-        let conn = Rc::new(ConnCx::new(ConnInfo::new(self.next_id(), local, peer), Rc::clone(&self.env)));
-        if self.draining.get() {
-            conn.drain();
+        let open = OpenConn::enter(self, listener, &view);
+        let info = ConnInfo::new(self.next_id(), local, peer);
+        if let Some(chain) = view.only_chain() {
+            return self.begin(open, Arrived { io, info, chain: Rc::clone(chain), protocol: 0 });
         }
-        let guard = OpenConn::enter(self, listener, &view, &conn);
-        let http = matches!(view.service, Service::Streams { .. });
-        let serving = match &view.service {
-            Service::Streams { serve, options } => {
-                serve(options.clone(), io, StreamHandler::new(Rc::clone(listener), &conn), Rc::clone(&conn))
-            }
-            Service::Raw { cluster, idle_timeout } => {
-                Box::pin(tcp::proxy(Rc::clone(&view), *cluster, *idle_timeout, io, Rc::clone(&conn)))
-            }
-        };
-        drop(view);
+        let worker = Rc::clone(self);
+        // A task of its own, which ends when the connection begins: what it needed is not kept.
         self.env.spawn(Box::pin(async move {
-            let ended = serving.await;
-            guard.finish(&ended, http);
+            match intake::take_in(&view, &worker, io, info).await {
+                Ok(arrived) => worker.begin(open, arrived),
+                Err(refusal) => refusal.count(&view.stats),
+            }
         }));
     }
 
+    /// Serves what has been taken in.
+    fn begin<I: Io>(self: &Rc<Self>, open: OpenConn<I>, arrived: Arrived<I>) {
+        let Arrived { io, info, chain, protocol } = arrived;
+        let view = chain.view();
+        let conn = Rc::new(ConnCx::new(info, Rc::clone(&self.env)));
+        if self.draining.get() {
+            conn.drain();
+        }
+        let (guard, serving) = match &view.service {
+            Service::Streams(spoken) => {
+                // The configuration may have changed since it was chosen; no protocol at all is refused there.
+                let Some(spoken) = spoken.get(protocol).or(spoken.first()) else { return };
+                let guard = ServedConn::enter(self, open, Some(Rc::clone(&chain)), &view, &conn);
+                let handler = StreamHandler::new(chain, &conn);
+                (guard, (spoken.entry.serve)(Arc::clone(&spoken.options), io, handler, conn))
+            }
+            Service::Raw { cluster, idle_timeout } => {
+                let guard = ServedConn::enter(self, open, None, &view, &conn);
+                let serving = Box::pin(tcp::proxy(Rc::clone(&view), *cluster, *idle_timeout, io, conn));
+                (guard, serving as LocalBoxFuture<'static, _>)
+            }
+        };
+        self.env.spawn(Box::pin(async move {
+            let ended = serving.await;
+            guard.finish(&ended);
+        }));
+    }
+
+    fn count_open(&self, open: usize) {
+        self.open.set(open);
+        (self.show_open)(open);
+    }
+
     fn register(&self, conn: &Rc<ConnCx>) -> usize {
-        self.open.set(self.open.get() + 1);
-        (self.show_open)(self.open.get());
         let mut conns = self.conns.borrow_mut();
         let at = self.free.borrow_mut().pop().unwrap_or_else(|| {
             conns.push(None);
@@ -107,62 +138,85 @@ impl Worker {
     }
 
     fn forget(&self, at: usize) {
-        self.open.set(self.open.get().saturating_sub(1));
-        (self.show_open)(self.open.get());
         let mut conns = self.conns.borrow_mut();
         drop(conns.get_mut(at).and_then(Option::take));
-        if self.open.get() == 0 {
+        let mut free = self.free.borrow_mut();
+        free.push(at);
+        if free.len() == conns.len() {
             *conns = Vec::new();
-            *self.free.borrow_mut() = Vec::new();
-        } else {
-            self.free.borrow_mut().push(at);
+            *free = Vec::new();
         }
     }
 }
 
-/// Counts an open connection, also when its task is dropped.
-struct OpenConn<I> {
+/// Counts a connection of a listener, also when its task is dropped.
+struct OpenConn<I: Io> {
     worker: Rc<Worker>,
     listener: Rc<ListenerHandle<I>>,
-    at: usize,
-    http: bool,
 }
 
-impl<I> OpenConn<I> {
-    fn enter(worker: &Rc<Worker>, listener: &Rc<ListenerHandle<I>>, view: &ListenerView<I>, conn: &Rc<ConnCx>) -> Self {
-        let http = matches!(view.service, Service::Streams { .. });
-        view.listener.downstream_cx_active.inc();
-        if http {
+impl<I: Io> OpenConn<I> {
+    fn enter(worker: &Rc<Worker>, listener: &Rc<ListenerHandle<I>>, view: &ListenerView<I>) -> Self {
+        view.stats.downstream_cx_active.inc();
+        worker.count_open(worker.open.get() + 1);
+        Self { worker: Rc::clone(worker), listener: Rc::clone(listener) }
+    }
+}
+
+impl<I: Io> Drop for OpenConn<I> {
+    fn drop(&mut self) {
+        self.worker.count_open(self.worker.open.get().saturating_sub(1));
+        self.listener.leave();
+        let view = self.listener.view();
+        view.stats.downstream_cx_active.dec();
+        view.stats.downstream_cx_destroy.inc();
+    }
+}
+
+/// Keeps a connection that is served known to its worker and counted, also when its task is dropped.
+struct ServedConn<I: Io> {
+    open: OpenConn<I>,
+    /// The chain, of a connection with requests.
+    chain: Option<Rc<ChainHandle<I>>>,
+    at: usize,
+}
+
+impl<I: Io> ServedConn<I> {
+    fn enter(
+        worker: &Worker,
+        open: OpenConn<I>,
+        chain: Option<Rc<ChainHandle<I>>>,
+        view: &ChainView<I>,
+        conn: &Rc<ConnCx>,
+    ) -> Self {
+        if chain.is_some() {
             view.http.downstream_cx_total.inc();
             view.http.downstream_cx_active.inc();
         }
-        Self { worker: Rc::clone(worker), listener: Rc::clone(listener), at: worker.register(conn), http }
+        Self { open, chain, at: worker.register(conn) }
     }
 
-    fn finish(self, ended: &Result<(), ConnError>, http: bool) {
+    fn finish(self, ended: &Result<(), ConnError>) {
         let Err(error) = ended else { return };
-        let view = self.listener.view();
-        match (error.blame, error.details) {
-            (_, "idle_timeout") => {
-                view.listener.downstream_cx_idle_timeout.inc();
-                if http {
+        let http = self.chain.as_ref().map(|chain| chain.view());
+        match (error.blame, error.details, http) {
+            (_, "idle_timeout", http) => {
+                self.open.listener.view().stats.downstream_cx_idle_timeout.inc();
+                if let Some(view) = http {
                     view.http.downstream_cx_idle_timeout.inc();
                 }
             }
-            (Blame::Downstream, "closed_within_head") if http => view.http.downstream_cx_destroy_active_rq.inc(),
+            (Blame::Downstream, "closed_within_head", Some(view)) => view.http.downstream_cx_destroy_active_rq.inc(),
             _ => {}
         }
     }
 }
 
-impl<I> Drop for OpenConn<I> {
+impl<I: Io> Drop for ServedConn<I> {
     fn drop(&mut self) {
-        self.worker.forget(self.at);
-        self.listener.leave();
-        let view = self.listener.view();
-        view.listener.downstream_cx_active.dec();
-        view.listener.downstream_cx_destroy.inc();
-        if self.http {
+        self.open.worker.forget(self.at);
+        if let Some(chain) = &self.chain {
+            let view = chain.view();
             view.http.downstream_cx_active.dec();
             view.http.downstream_cx_destroy.inc();
         }

@@ -95,7 +95,16 @@ stats! {
         counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
         counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
         counter downstream_accept_failed: "Accepts that failed, for want of file descriptors, say.";
-        counter no_filter_chain_match: "Connections closed because no protocol was recognised.";
+        counter downstream_pre_cx_timeout: "Connections closed because they did not show in time what they are.";
+        counter no_filter_chain_match: "Connections closed because no filter chain or protocol is for them.";
+        counter proxy_proto_error: "Connections closed for a missing or malformed PROXY header.";
+        counter ssl_handshake: "TLS handshakes completed.";
+        counter ssl_session_reused: "TLS handshakes that resumed a session.";
+        counter ssl_connection_error: "TLS handshakes that failed.";
+        counter ssl_fail_verify_no_cert: "TLS handshakes that failed for want of a client certificate.";
+        counter ssl_fail_verify_error: "TLS handshakes that failed because the client's certificate could not be verified.";
+        counter ssl_fail_verify_san: "TLS handshakes that failed because the client's certificate has none of the names wanted.";
+        counter ssl_admission_overflow: "Connections closed because too many TLS handshakes were under way.";
         histogram downstream_cx_length_ms: "Lifetime of connections in milliseconds.";
     }
 }
@@ -174,6 +183,8 @@ stats! {
         counter upstream_rq_3xx: "Responses of class 3xx.";
         counter upstream_rq_4xx: "Responses of class 4xx.";
         counter upstream_rq_5xx: "Responses of class 5xx.";
+        counter upstream_rq_grpc_ok: "gRPC calls that ended with status OK.";
+        counter upstream_rq_grpc_failed: "gRPC calls that ended with another status.";
         counter upstream_rq_timeout: "Requests that the upstream did not answer in time.";
         counter upstream_rq_rx_reset: "Requests that the upstream reset.";
         counter upstream_rq_tx_reset: "Requests that the proxy reset.";

@@ -11,7 +11,7 @@ use crate::dial::Dialer;
 use crate::host::{Active, Seat, Settings, count};
 use crate::{
     AcquireError, Breaker, CloseCause, ClusterEvents, ClusterParams, Host, HostParams, HostReport, Lease, Limit,
-    Permit, Reuse, Services, SharedLimit,
+    Permit, Reach, Reuse, Services, SharedLimit,
 };
 
 /// The hosts of a cluster with their connections, on one worker. Immutable: a change makes a new one of the old one
@@ -123,7 +123,7 @@ impl<I: 'static> Cluster<I> {
         };
         let active = Active::begin(host);
         let began = settings.env.now();
-        match self.services.connect.connect(&host.addresses(), settings.connect_timeout).await {
+        match self.services.connect.connect(&host.reach().addresses, settings.connect_timeout).await {
             Ok(io) => {
                 settings.events.connection_opened(settings.env.now().since(began));
                 count(&host.counts.connections);
@@ -202,14 +202,14 @@ impl HostSet {
             old.iter().flat_map(|old| &old.hosts).map(|host| (host.address(), host)).collect();
         let states: Rc<[HostState]> = params.iter().map(|host| HostState::new(host.weight)).collect();
         let take_seat = |(index, host): (usize, &HostParams)| {
-            let addresses: Rc<[Address]> = std::iter::once(&host.address).chain(&host.alternates).cloned().collect();
+            let reach = Rc::new(Reach::of(host));
             let seat = Seat { states: Rc::clone(&states), index };
             match known.remove(&host.address) {
                 Some(kept) => {
-                    kept.move_to(addresses, seat);
+                    kept.move_to(reach, seat);
                     Rc::clone(kept)
                 }
-                None => Host::new(addresses, host.address.clone(), seat, Rc::clone(settings)),
+                None => Host::new(reach, host.address.clone(), seat, Rc::clone(settings)),
             }
         };
         let hosts = params.iter().enumerate().map(take_seat).collect();

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use ringway_api::{Address, ConnCx, ConnError, ConnectError, LocalBoxFuture, UpstreamConn};
 
-use crate::Services;
+use crate::{Reach, Services};
 
 /// [`Services::connect`] and [`Services::factory`] in one, with the stream's type erased: pools need not know it.
 pub(crate) trait Dial {
-    /// Connects to the first of `addresses` that answers and speaks the protocol; all within `timeout`.
-    fn dial(&self, addresses: Rc<[Address]>, timeout: Duration) -> LocalBoxFuture<'static, Result<Dialed, DialError>>;
+    /// Connects to the first address that answers and speaks the protocol; all within `timeout`.
+    fn dial(&self, reach: Rc<Reach>, timeout: Duration) -> LocalBoxFuture<'static, Result<Dialed, DialError>>;
 }
 
 pub(crate) struct Dialed {
@@ -29,15 +29,13 @@ pub(crate) enum DialError {
 pub(crate) struct Dialer<I>(pub(crate) Services<I>);
 
 impl<I: 'static> Dial for Dialer<I> {
-    fn dial(&self, addresses: Rc<[Address]>, timeout: Duration) -> LocalBoxFuture<'static, Result<Dialed, DialError>> {
+    fn dial(&self, reach: Rc<Reach>, timeout: Duration) -> LocalBoxFuture<'static, Result<Dialed, DialError>> {
         let services = self.0.clone();
         Box::pin(async move {
             let mut timer = services.env.timer();
             timer.set_after(timeout);
-            let io = services.connect.connect(&addresses, timeout).await.map_err(DialError::Connect)?;
-            let host = addresses.first().cloned().unwrap_or(Address::Unix(Default::default()));
-            let cx = Rc::new(ConnCx::new((services.describe)(&io, &host), Rc::clone(&services.env)));
-            let mut handshake = pin!((services.factory)(io, Rc::clone(&cx)));
+            let io = services.connect.connect(&reach.addresses, timeout).await.map_err(DialError::Connect)?;
+            let mut handshake = pin!(shake(&services, &reach, io));
             let outcome = std::future::poll_fn(|task| {
                 if let Poll::Ready(outcome) = handshake.as_mut().poll(task) {
                     return Poll::Ready(Some(outcome));
@@ -45,10 +43,27 @@ impl<I: 'static> Dial for Dialer<I> {
                 timer.poll_expired(task).map(|()| None)
             });
             match outcome.await {
-                Some(Ok(conn)) => Ok(Dialed { conn, cx }),
+                Some(Ok(dialed)) => Ok(dialed),
                 Some(Err(error)) => Err(DialError::Handshake(error)),
                 None => Err(DialError::Connect(ConnectError::Timeout)),
             }
         })
     }
+}
+
+/// Security, then the protocol.
+async fn shake<I: 'static>(services: &Services<I>, reach: &Reach, io: I) -> Result<Dialed, ConnError> {
+    let (io, tls) = match &services.secure {
+        None => (io, None),
+        Some(secure) => {
+            let secured = secure(io, reach).await?;
+            (secured.io, Some(secured.info))
+        }
+    };
+    let host = reach.addresses.first().cloned().unwrap_or(Address::Unix(Default::default()));
+    let mut info = (services.describe)(&io, &host);
+    info.tls = tls;
+    let cx = Rc::new(ConnCx::new(info, Rc::clone(&services.env)));
+    let conn = (services.factory)(io, Rc::clone(&cx)).await?;
+    Ok(Dialed { conn, cx })
 }

@@ -9,13 +9,13 @@ use ringway_api::{Address, Env, HostState};
 
 use crate::dial::Dial;
 use crate::pool::Pool;
-use crate::{ClusterEvents, Limit};
+use crate::{ClusterEvents, Limit, Reach};
 
 /// A host: its place in the balancer's view, its connections and its counts. It outlives the cluster view that
 /// picked it as long as connections of it are in use, and moves on to the next view when it stays a member.
 pub struct Host {
     address: Address,
-    addresses: RefCell<Rc<[Address]>>,
+    reach: RefCell<Rc<Reach>>,
     seat: RefCell<Seat>,
     pub(crate) settings: RefCell<Rc<Settings>>,
     pub(crate) pool: Pool,
@@ -80,10 +80,10 @@ pub(crate) struct Active(Rc<Host>);
 // === impl Host ===
 
 impl Host {
-    pub(crate) fn new(addresses: Rc<[Address]>, address: Address, seat: Seat, settings: Rc<Settings>) -> Rc<Self> {
+    pub(crate) fn new(reach: Rc<Reach>, address: Address, seat: Seat, settings: Rc<Settings>) -> Rc<Self> {
         Rc::new(Self {
             address,
-            addresses: RefCell::new(addresses),
+            reach: RefCell::new(reach),
             seat: RefCell::new(seat),
             settings: RefCell::new(settings),
             pool: Pool::default(),
@@ -131,17 +131,18 @@ impl Host {
         Rc::clone(&self.settings.borrow())
     }
 
-    pub(crate) fn addresses(&self) -> Rc<[Address]> {
-        Rc::clone(&self.addresses.borrow())
+    /// How it is reached.
+    pub fn reach(&self) -> Rc<Reach> {
+        Rc::clone(&self.reach.borrow())
     }
 
     /// Takes its place in the next view; what is under way moves along.
-    pub(crate) fn move_to(&self, addresses: Rc<[Address]>, seat: Seat) {
+    pub(crate) fn move_to(&self, reach: Rc<Reach>, seat: Seat) {
         if let Some(state) = seat.states.get(seat.index) {
             state.active.set(self.active());
             state.usable.set(self.is_usable());
         }
-        self.addresses.replace(addresses);
+        self.reach.replace(reach);
         self.seat.replace(seat);
     }
 

@@ -25,5 +25,5 @@ pub use error::{AcquireError, Breaker};
 pub use events::{CloseCause, ClusterEvents};
 pub use host::{Host, HostReport};
 pub use limit::{Limit, Permit, SharedLimit};
-pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostParams, Services};
+pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostParams, Reach, Secure, Services};
 pub use pool::{Lease, Reuse};

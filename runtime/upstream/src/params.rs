@@ -2,14 +2,20 @@
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{Address, BalancerSpec, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, UpstreamConn};
+use ringway_api::{
+    Address, BalancerSpec, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, Secured, UpstreamConn,
+};
 
 use crate::{ClusterEvents, SharedLimit};
 
 /// Makes a connection that carries requests of a connected stream.
 pub type Factory<I> = Rc<dyn Fn(I, Rc<ConnCx>) -> LocalBoxFuture<'static, Result<Rc<dyn UpstreamConn>, ConnError>>>;
+
+/// Secures a stream that is connected to a host (TLS).
+pub type Secure<I> = Rc<dyn Fn(I, &Reach) -> LocalBoxFuture<'static, Result<Secured<I>, ConnError>>>;
 
 /// The facts of a connected stream: a new id, its own end, and the host's address that it reached.
 pub type Describe<I> = Rc<dyn Fn(&I, &Address) -> ConnInfo>;
@@ -46,6 +52,17 @@ pub struct HostParams {
     pub alternates: Vec<Address>,
     /// The weight, at least 1.
     pub weight: u32,
+    /// The name it was configured by; what TLS verifies when nothing else is said.
+    pub name: Option<Arc<str>>,
+}
+
+/// How a host is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Its addresses, the one it is recognised by first.
+    pub addresses: Box<[Address]>,
+    /// The name it was configured by.
+    pub name: Option<Arc<str>>,
 }
 
 /// The limits of a cluster, shared by all workers.
@@ -70,6 +87,8 @@ pub struct Services<I> {
     pub connect: Rc<dyn Connect<I>>,
     /// The facts of a connected stream.
     pub describe: Describe<I>,
+    /// Secures connections for requests, before their protocol begins; `None` leaves them in plaintext.
+    pub secure: Option<Secure<I>>,
     /// Makes connections for requests; not used for raw connections.
     pub factory: Factory<I>,
     /// Is told what happens. Views of one cluster that follow each other must count into the same place: what was
@@ -77,10 +96,17 @@ pub struct Services<I> {
     pub events: Rc<dyn ClusterEvents>,
 }
 
+impl Reach {
+    pub(crate) fn of(host: &HostParams) -> Self {
+        let addresses = std::iter::once(&host.address).chain(&host.alternates).cloned().collect();
+        Self { addresses, name: host.name.clone() }
+    }
+}
+
 impl HostParams {
     /// A host of weight 1 with one address.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), alternates: Vec::new(), weight: 1 }
+        Self { address: address.into(), alternates: Vec::new(), weight: 1, name: None }
     }
 }
 
@@ -98,6 +124,7 @@ impl<I> Clone for Services<I> {
             env: Rc::clone(&self.env),
             connect: Rc::clone(&self.connect),
             describe: Rc::clone(&self.describe),
+            secure: self.secure.clone(),
             factory: Rc::clone(&self.factory),
             events: Rc::clone(&self.events),
         }

@@ -2,6 +2,7 @@
 
 mod plan;
 mod publish;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use ringway_config::{Catalog, Published, Snapshot, Store, compile};
 use ringway_proxy::Plan;
 use ringway_telemetry::Registry;
 
-use crate::catalog::{BALANCERS, PROTOCOL_SPECS};
+use crate::catalog::{BALANCERS, FILTERS, PROTOCOL_SPECS};
 use crate::names::Names;
+use crate::watched::Watched;
 use crate::workers::{Command, Workers};
 
 pub(crate) use plan::{Planner, Resolved};
@@ -22,6 +24,7 @@ pub(crate) use plan::{Planner, Resolved};
 /// What configurations may name.
 pub(crate) const CATALOG: Catalog = Catalog {
     protocols: PROTOCOL_SPECS,
+    filters: FILTERS,
     balancers: BALANCERS,
     check_log_format: |raw| plan::format(raw).map(drop).map_err(|error| error.to_string()),
 };
@@ -48,6 +51,8 @@ pub(crate) struct Control {
     bound: HashMap<Address, bool>,
     /// Plans that workers may still use: freed here, never there.
     retired: Vec<Arc<Plan>>,
+    /// The files of certificates and keys.
+    pub(crate) watched: Watched,
 }
 
 impl Control {
@@ -62,6 +67,7 @@ impl Control {
             resolved: Resolved::new(),
             bound: HashMap::new(),
             retired: Vec::new(),
+            watched: Watched::default(),
         }
     }
 
@@ -110,8 +116,11 @@ impl Control {
         if self.phase == Phase::Draining {
             bail!("the process is draining");
         }
+        let contexts = self.planner.prepare_contexts(&snapshot)?;
         let sockets = publish::bind_new(&snapshot, &self.bound, self.workers.count()).await?;
         self.planner.open_logs(&snapshot)?;
+        self.planner.use_contexts(contexts);
+        self.watch_files();
         let published = self.store.publish(origin, SystemTime::now(), text, Arc::clone(&snapshot));
         self.count_changes(&snapshot);
         self.bound = publish::addresses(&snapshot);
@@ -121,6 +130,25 @@ impl Control {
         cells.generation.set(published.generation);
         cells.update_time.set(unix_seconds(published.at));
         Ok(published)
+    }
+
+    /// Reads certificates and keys again, for new handshakes; connections are left alone.
+    ///
+    /// # Errors
+    /// What is wrong with the files; the old ones stay in use.
+    pub(crate) async fn reload_certificates(&mut self) -> Result<()> {
+        if let Some(current) = self.store.current() {
+            let contexts = self.planner.prepare_contexts(&current.snapshot)?;
+            self.planner.use_contexts(contexts);
+            self.watch_files();
+            self.refresh().await;
+        }
+        Ok(())
+    }
+
+    fn watch_files(&mut self) {
+        let files = self.planner.contexts().files();
+        self.watched.set(files);
     }
 
     /// Makes the plan of the snapshot in force again, with what names resolve to now.

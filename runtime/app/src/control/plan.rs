@@ -9,12 +9,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use ringway_api::Address;
-use ringway_config::{Cluster, Listener, Service, Snapshot, Target, raw};
+use ringway_config::{Chain, Cluster, Listener, Service, Snapshot, Target, raw};
+use ringway_io::tls::ServerTls;
 use ringway_proxy::{
-    ClusterPlan, ForwardPolicy, ListenerPlan, LogPlan, PathPolicy, Plan, RequestId, ServerHeader, ServicePlan,
+    CertDetail, ChainPlan, ClientCert, ClusterPlan, ForwardPolicy, ListenerPlan, LogPlan, Options, PathPolicy, Plan,
+    ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
 use ringway_upstream::{BreakerLimits, HostParams};
+
+use super::tls::Contexts;
 
 /// What plans are made with, and what of them outlives each.
 pub(crate) struct Planner {
@@ -23,6 +27,7 @@ pub(crate) struct Planner {
     workers: usize,
     files: HashMap<String, Arc<LogFile>>,
     limits: HashMap<String, BreakerLimits>,
+    contexts: Contexts,
     /// The plan in force, with the snapshot it was made of.
     last: Option<(Arc<Snapshot>, Arc<Plan>)>,
 }
@@ -32,7 +37,15 @@ pub(crate) type Resolved = HashMap<(String, u16), Arc<[SocketAddr]>>;
 
 impl Planner {
     pub(crate) fn new(registry: Arc<Registry>, logs: LogWriter, workers: usize) -> Self {
-        Self { registry, logs, workers, files: HashMap::new(), limits: HashMap::new(), last: None }
+        Self {
+            registry,
+            logs,
+            workers,
+            files: HashMap::new(),
+            limits: HashMap::new(),
+            contexts: Contexts::default(),
+            last: None,
+        }
     }
 
     pub(crate) fn logs(&self) -> &LogWriter {
@@ -58,6 +71,21 @@ impl Planner {
             }
         }
         Ok(())
+    }
+
+    /// Makes the TLS contexts of a snapshot. Nothing changes before they are [put in force](Self::use_contexts).
+    pub(crate) fn prepare_contexts(&self, snapshot: &Snapshot) -> Result<Contexts> {
+        Contexts::prepare(snapshot, &self.contexts)
+    }
+
+    /// The contexts in force.
+    pub(crate) fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// Uses these contexts in the plans to come.
+    pub(crate) fn use_contexts(&mut self, contexts: Contexts) {
+        self.contexts = contexts;
     }
 
     /// The plan of a snapshot. What is as in the plan before is taken from it.
@@ -86,7 +114,13 @@ impl Planner {
         let hosts = hosts(cluster, resolved);
         let same = before.and_then(|(snapshot, plan)| {
             let at = snapshot.clusters.iter().position(|other| Arc::ptr_eq(other, cluster))?;
-            plan.clusters.get(at).filter(|plan| plan.hosts == hosts)
+            let context = self.contexts.client(&cluster.raw.name).map(Arc::as_ptr);
+            let same_context = |plan: &ClusterPlan| match (&plan.tls, context) {
+                (Some(before), Some(now)) => std::ptr::addr_eq(Arc::as_ptr(before), now),
+                (None, None) => true,
+                _ => false,
+            };
+            plan.clusters.get(at).filter(|plan| plan.hosts == hosts && same_context(plan))
         });
         if let Some(same) = same {
             return Arc::clone(same);
@@ -96,8 +130,9 @@ impl Planner {
             name: raw.name.as_str().into(),
             hosts,
             balancer: cluster.balancer,
-            protocol: cluster.protocol,
-            options: Arc::clone(&cluster.options),
+            protocols: Arc::clone(&cluster.protocols),
+            tls: self.contexts.client(&raw.name).map(|context| -> Options { Arc::clone(context) as Options }),
+            proxy_protocol: raw.proxy_protocol,
             connect_timeout: raw.connect_timeout.duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
@@ -130,36 +165,69 @@ impl Planner {
             let at = snapshot.listeners.iter().position(|other| Arc::ptr_eq(other, listener))?;
             plan.listeners.get(at)
         });
-        if let Some(same) = same {
+        if let Some(same) = same
+            && same.chains.iter().all(|chain| self.has_its_context(listener, chain))
+        {
             return Arc::clone(same);
         }
         let raw = &listener.raw;
-        let service = match &listener.service {
-            Service::Streams { protocol, options, routes } => {
-                ServicePlan::Streams { protocol, options: Arc::clone(options), routes: Arc::clone(routes) }
-            }
+        Arc::new(ListenerPlan {
+            name: raw.name.as_str().into(),
+            address: listener.address.clone(),
+            max_connections: raw.max_connections,
+            proxy_protocol: raw.proxy_protocol.map(|proxy| match proxy.allow_requests_without {
+                true => ProxyHeader::Optional,
+                false => ProxyHeader::Required,
+            }),
+            sniff_timeout: raw.sniff_timeout.duration(),
+            matcher: Arc::clone(&listener.matcher),
+            chains: listener.chains.iter().map(|chain| Arc::new(self.chain(raw, chain))).collect(),
+            stats: self.registry.listener(&listener.address.to_string()),
+        })
+    }
+
+    /// Whether a chain's TLS context is still the one it would get.
+    fn has_its_context(&self, listener: &Listener, chain: &ChainPlan) -> bool {
+        let now = self.contexts.server(&listener.raw.name, &chain.name);
+        match (&chain.tls, now) {
+            (Some(tls), Some(now)) => std::ptr::addr_eq(Arc::as_ptr(&tls.context), Arc::as_ptr(now)),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn chain(&self, listener: &raw::Listener, chain: &Chain) -> ChainPlan {
+        let service = match &chain.service {
+            Service::Streams { protocols, filters, routes } => ServicePlan::Streams {
+                protocols: Arc::clone(protocols),
+                filters: Arc::clone(filters),
+                routes: Arc::clone(routes),
+            },
             Service::Raw { cluster, idle_timeout } => {
                 ServicePlan::Raw { cluster: *cluster, idle_timeout: *idle_timeout }
             }
         };
-        let log = raw.access_log.as_ref().and_then(|log| {
+        let log = listener.access_log.as_ref().and_then(|log| {
             let file = Arc::clone(self.files.get(&log.path)?);
             // Checked when the snapshot was compiled.
             let format = Arc::new(format(&log.format).ok()?);
             Some(LogPlan { format, file })
         });
-        Arc::new(ListenerPlan {
+        let raw = &chain.raw;
+        let tls = raw.tls.as_ref().and_then(|tls| {
+            let context: Arc<ServerTls> = Arc::clone(self.contexts.server(&listener.name, &raw.name)?);
+            Some(TlsPlan { context, handshake_timeout: tls.handshake_timeout.duration(), permissive: tls.permissive })
+        });
+        ChainPlan {
             name: raw.name.as_str().into(),
-            address: listener.address.clone(),
+            tls,
             service,
             forward: Arc::new(forward(&raw.headers)),
             path: PathPolicy { normalize: raw.path.normalize, merge_slashes: raw.path.merge_slashes },
-            max_connections: raw.max_connections,
             log,
-            stats: self.registry.listener(&listener.address.to_string()),
-            http: self.registry.http(&raw.name),
-            tcp: self.registry.tcp(&raw.name),
-        })
+            http: self.registry.http(&listener.name),
+            tcp: self.registry.tcp(&listener.name),
+        }
     }
 }
 
@@ -195,6 +263,27 @@ fn forward(raw: &raw::HeaderPolicy) -> ForwardPolicy {
             raw::ServerPolicy::AppendIfAbsent => ServerHeader::AppendIfAbsent(name()),
             raw::ServerPolicy::PassThrough => ServerHeader::PassThrough,
         },
+        client_cert: client_cert(raw),
+    }
+}
+
+fn client_cert(raw: &raw::HeaderPolicy) -> ClientCert {
+    let details = || {
+        let detail = |detail: &raw::ClientCertDetail| match detail {
+            raw::ClientCertDetail::Subject => CertDetail::Subject,
+            raw::ClientCertDetail::Uri => CertDetail::Uri,
+            raw::ClientCertDetail::Dns => CertDetail::Dns,
+            raw::ClientCertDetail::Cert => CertDetail::Cert,
+            raw::ClientCertDetail::Chain => CertDetail::Chain,
+        };
+        raw.client_cert_details.iter().map(detail).collect()
+    };
+    match raw.x_forwarded_client_cert {
+        raw::ClientCertForwarding::Sanitize => ClientCert::Sanitize,
+        raw::ClientCertForwarding::ForwardOnly => ClientCert::ForwardOnly,
+        raw::ClientCertForwarding::AppendForward => ClientCert::AppendForward(details()),
+        raw::ClientCertForwarding::SanitizeSet => ClientCert::SanitizeSet(details()),
+        raw::ClientCertForwarding::AlwaysForwardOnly => ClientCert::AlwaysForwardOnly,
     }
 }
 
@@ -202,7 +291,16 @@ fn forward(raw: &raw::HeaderPolicy) -> ForwardPolicy {
 fn hosts(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
     let mut hosts = Vec::new();
     for endpoint in &cluster.endpoints {
-        let host = |address: Address| HostParams { address, alternates: Vec::new(), weight: endpoint.weight };
+        let name = match &endpoint.target {
+            Target::Name { host, .. } => Some(Arc::<str>::from(host.as_str())),
+            Target::Address(_) => None,
+        };
+        let host = |address: Address| HostParams {
+            address,
+            alternates: Vec::new(),
+            weight: endpoint.weight,
+            name: name.clone(),
+        };
         match &endpoint.target {
             Target::Address(address) => hosts.push(host(address.clone())),
             Target::Name { host: name, port } => {
@@ -217,6 +315,7 @@ fn hosts(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
 /// A number that changes with what connections are made of.
 fn transport(raw: &raw::Cluster) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&raw.protocol, raw.options.to_string()).hash(&mut hasher);
+    // A certificate that was renewed in its file is for new connections; those that are open stay.
+    (&raw.protocol, raw.options.to_string(), format!("{:?}", raw.tls)).hash(&mut hasher);
     hasher.finish()
 }

@@ -17,6 +17,7 @@ use ringway_upstream::HostReport;
 use super::accept::{Acceptor, Crew};
 use super::{Command, Listening, MAILBOX, Shared, Start};
 use crate::catalog::PROTOCOLS;
+use crate::security::SECURITY;
 
 /// How often unused shares of process-wide limits go back.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -81,7 +82,8 @@ impl This {
         let worker = Worker::new(Rc::clone(&env), start.number, Box::new(show_open));
         let connect: Rc<dyn Connect<Stream>> = Rc::new(core.clone());
         let local = |io: &Stream| io.local_address().ok();
-        let tools = Toolbox::new(Rc::clone(&worker), Rc::clone(&env), connect, local, PROTOCOLS, start.number);
+        let tools =
+            Toolbox::new(Rc::clone(&worker), Rc::clone(&env), connect, local, SECURITY, PROTOCOLS, start.number);
         let crew = Crew::new(core.clone(), Rc::clone(&worker), start.number, Arc::clone(&start.shared), peers);
         let view = Rc::new(RefCell::new(None));
         let this = Self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, TCP, address, protocol};
+use super::{AUTO, Catalog, TCP, address, protocol, tls};
 use crate::error::Fault;
 use crate::raw;
 use crate::snapshot::{Cluster, Endpoint};
@@ -11,15 +11,31 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
     if raw.name.is_empty() {
         return Err(Fault::new(format!("{path}.name"), "must not be empty"));
     }
-    let (protocol, options) = if raw.protocol == TCP {
+    let (protocols, usual) = if raw.protocol == TCP {
         if !raw.options.is_null() {
             return Err(Fault::new(format!("{path}.options"), "`tcp` takes no options"));
         }
-        (None, Arc::new(()) as _)
+        (Arc::default(), Vec::new())
     } else {
-        let (name, options) = protocol(&raw.protocol, &raw.options, catalog, path)?;
-        (Some(name), options)
+        protocol::candidates(&raw.protocol, &raw.options, catalog, path)?
     };
+    let alpn = match &raw.tls {
+        Some(tls) => tls::cluster(tls, usual, &format!("{path}.tls"))?,
+        None if raw.protocol == AUTO => {
+            let message = "`auto` needs `tls`, by which both sides agree on a protocol; name the protocol instead";
+            return Err(Fault::new(format!("{path}.protocol"), message));
+        }
+        None => Vec::new(),
+    };
+    match raw.proxy_protocol {
+        None => {}
+        Some(1 | 2) if raw.protocol == TCP => {}
+        Some(1 | 2) => {
+            let message = "only for `tcp`: connections that carry requests are shared by clients";
+            return Err(Fault::new(format!("{path}.proxy_protocol"), message));
+        }
+        Some(_) => return Err(Fault::new(format!("{path}.proxy_protocol"), "must be 1 or 2")),
+    }
     let Some(balancer) = catalog.balancers.iter().find(|spec| spec.name == raw.lb) else {
         let known = || catalog.balancers.iter().map(|spec| spec.name);
         let list = known().collect::<Vec<_>>().join(", ");
@@ -39,5 +55,5 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         }
         endpoints.push(Endpoint { target, weight });
     }
-    Ok(Cluster { raw: raw.clone(), protocol, options, balancer: *balancer, endpoints })
+    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer: *balancer, endpoints })
 }

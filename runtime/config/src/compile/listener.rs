@@ -2,16 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Catalog, TCP, address, protocol, routes};
+use super::chain::{self, Context};
+use super::{Catalog, address, routes};
+use crate::chain::{ChainMatcher, Conditions};
 use crate::error::Fault;
 use crate::raw;
-use crate::route::RouteTable;
-use crate::snapshot::{Cluster, Listener, Service, Snapshot};
-
-/// Envoy's default for TCP.
-const TCP_IDLE: Duration = Duration::from_secs(3600);
+use crate::snapshot::{Chain, Cluster, Listener, Snapshot};
 
 pub(super) fn compile_all(
     raw: &raw::Config,
@@ -20,13 +17,12 @@ pub(super) fn compile_all(
     indices: &HashMap<&str, usize>,
     old: Option<&Snapshot>,
 ) -> Result<Vec<Arc<Listener>>, Fault> {
-    // A shared table is compiled once, and not at all when it is the one of before.
-    let mut shared: HashMap<&str, Arc<RouteTable>> = HashMap::new();
+    let mut context = Context { config: raw, catalog, clusters, indices, shared: HashMap::new() };
     let mut names = HashMap::new();
     let mut addresses = HashMap::new();
     let mut listeners = Vec::with_capacity(raw.listeners.len());
     let all_streams = |old: &&Snapshot| {
-        let protocols = |clusters: &[Arc<Cluster>]| clusters.iter().map(|c| c.protocol.is_some()).collect::<Vec<_>>();
+        let protocols = |clusters: &[Arc<Cluster>]| clusters.iter().map(|c| c.is_raw()).collect::<Vec<_>>();
         protocols(&old.clusters) == protocols(clusters)
     };
     let old = old.filter(all_streams);
@@ -45,11 +41,13 @@ pub(super) fn compile_all(
         let before = old.and_then(|old| {
             let same = old.listeners.iter().find(|before| before.raw == *listener)?;
             // The table it names must be the same too.
-            let same_table = match &listener.routes {
+            let same_table = |routes: &Option<raw::RoutesRef>| match routes {
                 Some(raw::RoutesRef::Name(name)) => old.raw.routes.get(name) == raw.routes.get(name),
                 _ => true,
             };
-            same_table.then(|| Arc::clone(same))
+            let all_same =
+                same_table(&listener.routes) && listener.filter_chains.iter().all(|chain| same_table(&chain.routes));
+            all_same.then(|| Arc::clone(same))
         });
         if let Some(before) = before {
             listeners.push(before);
@@ -65,79 +63,78 @@ pub(super) fn compile_all(
         if listener.max_connections == Some(0) {
             return Err(Fault::new(format!("{path}.max_connections"), "must be at least 1"));
         }
-        let service = if listener.protocol == TCP {
-            raw_service(listener, clusters, indices, &path)?
-        } else {
-            streams_service(listener, raw, catalog, clusters, indices, &mut shared, &path)?
-        };
-        listeners.push(Arc::new(Listener { raw: listener.clone(), address, service }));
+        if listener.sniff_timeout.0 == 0 {
+            return Err(Fault::new(format!("{path}.sniff_timeout"), "must be more than 0"));
+        }
+        let chains = chains(listener, &mut context, &path)?;
+        let matcher = Arc::new(matcher(listener, &path)?);
+        listeners.push(Arc::new(Listener { raw: listener.clone(), address, chains, matcher }));
     }
     // A table nobody uses is compiled too: an error in it must not wait for its first use.
     for (name, table) in &raw.routes {
-        if !shared.contains_key(name.as_str()) && old.is_none_or(|old| old.raw.routes.get(name) != Some(table)) {
+        if !context.shared.contains_key(name) && old.is_none_or(|old| old.raw.routes.get(name) != Some(table)) {
             routes::compile(table, clusters, indices, &format!("routes.{name}"))?;
         }
     }
     Ok(listeners)
 }
 
-fn raw_service(
-    listener: &raw::Listener,
-    clusters: &[Arc<Cluster>],
-    indices: &HashMap<&str, usize>,
-    path: &str,
-) -> Result<Service, Fault> {
-    if listener.routes.is_some() {
-        return Err(Fault::new(format!("{path}.routes"), "`tcp` has no routes; name a `cluster`"));
+/// The chains of a listener: those it lists, or one made of its own keys.
+fn chains(raw: &raw::Listener, context: &mut Context<'_>, path: &str) -> Result<Vec<Arc<Chain>>, Fault> {
+    if raw.filter_chains.is_empty() {
+        let only = raw::FilterChain {
+            name: String::new(),
+            matches: raw::ChainMatch::default(),
+            protocol: raw.protocol.clone(),
+            options: raw.options.clone(),
+            tls: raw.tls.clone(),
+            filters: raw.filters.clone(),
+            routes: raw.routes.clone(),
+            cluster: raw.cluster.clone(),
+            idle_timeout: raw.idle_timeout,
+            headers: raw.headers.clone(),
+            path: raw.path,
+        };
+        return Ok(vec![Arc::new(context.chain(only, path)?)]);
     }
-    if !listener.options.is_null() {
-        return Err(Fault::new(format!("{path}.options"), "`tcp` takes no options"));
+    let beside = [
+        (!raw.options.is_null(), "options"),
+        (raw.tls.is_some(), "tls"),
+        (!raw.filters.is_empty(), "filters"),
+        (raw.routes.is_some(), "routes"),
+        (raw.cluster.is_some(), "cluster"),
+        (raw.idle_timeout.is_some(), "idle_timeout"),
+    ];
+    if let Some((_, key)) = beside.into_iter().find(|(given, _)| *given) {
+        let message = format!("with `filter_chains`, `{key}` belongs into each of them");
+        return Err(Fault::new(format!("{path}.{key}"), message));
     }
-    let Some(name) = &listener.cluster else {
-        return Err(Fault::new(path, "`tcp` needs a `cluster`"));
-    };
-    let path = format!("{path}.cluster");
-    let index = routes::cluster_index(name, indices, &path)?;
-    if clusters.get(index).is_some_and(|cluster| cluster.protocol.is_some()) {
-        let message = format!("cluster `{name}` speaks a protocol with requests; give it `protocol: tcp`");
-        return Err(Fault::new(path, message));
+    let mut names = HashMap::new();
+    let mut chains = Vec::with_capacity(raw.filter_chains.len());
+    for (at, chain) in raw.filter_chains.iter().enumerate() {
+        let path = format!("{path}.filter_chains[{at}]");
+        if chain.name.is_empty() || names.insert(chain.name.as_str(), at).is_some() {
+            let message = format!("`{}` must be a name no other chain of the listener has", chain.name);
+            return Err(Fault::new(format!("{path}.name"), message));
+        }
+        chains.push(Arc::new(context.chain(chain.clone(), &path)?));
     }
-    let idle_timeout = listener.idle_timeout.map_or(Some(TCP_IDLE), |idle| idle.limit());
-    Ok(Service::Raw { cluster: index, idle_timeout })
+    Ok(chains)
 }
 
-fn streams_service<'r>(
-    listener: &'r raw::Listener,
-    config: &'r raw::Config,
-    catalog: &Catalog,
-    clusters: &[Arc<Cluster>],
-    indices: &HashMap<&str, usize>,
-    shared: &mut HashMap<&'r str, Arc<RouteTable>>,
-    path: &str,
-) -> Result<Service, Fault> {
-    let (protocol, options) = protocol(&listener.protocol, &listener.options, catalog, path)?;
-    for (given, key) in [(listener.cluster.is_some(), "cluster"), (listener.idle_timeout.is_some(), "idle_timeout")] {
-        if given {
-            let message = format!("`{key}` is for `tcp`; requests are sent by `routes`, timeouts are in `options`");
-            return Err(Fault::new(format!("{path}.{key}"), message));
+fn matcher(raw: &raw::Listener, path: &str) -> Result<ChainMatcher, Fault> {
+    if raw.filter_chains.is_empty() {
+        return Ok(ChainMatcher { chains: vec![Conditions::default()] });
+    }
+    let conditions = |(at, chain): (usize, &raw::FilterChain)| {
+        chain::conditions(&chain.matches, &format!("{path}.filter_chains[{at}].match"))
+    };
+    let chains = raw.filter_chains.iter().enumerate().map(conditions).collect::<Result<Vec<_>, _>>()?;
+    for (at, wanted) in raw.filter_chains.iter().enumerate() {
+        if let Some(twin) = raw.filter_chains.iter().take(at).find(|other| other.matches == wanted.matches) {
+            let message = format!("matches the same connections as chain `{}`, which is taken", twin.name);
+            return Err(Fault::new(format!("{path}.filter_chains[{at}].match"), message));
         }
     }
-    let at = format!("{path}.routes");
-    let routes = match &listener.routes {
-        None => return Err(Fault::new(path, format!("`{protocol}` needs `routes`"))),
-        Some(raw::RoutesRef::Inline(table)) => Arc::new(routes::compile(table, clusters, indices, &at)?),
-        Some(raw::RoutesRef::Name(name)) => match (shared.get(name.as_str()), config.routes.get(name)) {
-            (Some(table), _) => Arc::clone(table),
-            (None, Some(table)) => {
-                let table = Arc::new(routes::compile(table, clusters, indices, &format!("routes.{name}"))?);
-                shared.insert(name, Arc::clone(&table));
-                table
-            }
-            (None, None) => {
-                let fault = Fault::new(at, format!("no entry `{name}` under `routes`"));
-                return Err(fault.near(name, config.routes.keys().map(String::as_str)));
-            }
-        },
-    };
-    Ok(Service::Streams { protocol, options, routes })
+    Ok(ChainMatcher { chains })
 }

@@ -1,15 +1,18 @@
 //! From text to a snapshot: everything that can go wrong goes wrong here.
 
 mod address;
+mod chain;
 mod cluster;
 mod listener;
+mod protocol;
 mod routes;
+mod tls;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use ringway_api::{BalancerSpec, ProtocolSpec};
+use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 
 use crate::error::{ConfigError, Fault};
 use crate::raw;
@@ -20,6 +23,8 @@ use crate::snapshot::Snapshot;
 pub struct Catalog {
     /// Protocols.
     pub protocols: &'static [ProtocolSpec],
+    /// Stream filters.
+    pub filters: &'static [FilterSpec],
     /// Load balancers.
     pub balancers: &'static [BalancerSpec],
     /// Says what is wrong with an access log's format.
@@ -28,6 +33,8 @@ pub struct Catalog {
 
 /// The name of the protocol without a codec.
 pub(crate) const TCP: &str = "tcp";
+/// Stands for whichever protocol ALPN or the first bytes say.
+pub(crate) const AUTO: &str = "auto";
 
 /// Reads and compiles a configuration. Parts equal to those of `old` are taken from it.
 ///
@@ -87,21 +94,4 @@ fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<
     let listeners = listener::compile_all(&raw, catalog, &clusters, &indices, old.filter(|_| same_indices))?;
     drop(indices);
     Ok(Snapshot { raw, workers, admin, listeners, clusters })
-}
-
-/// The protocol of this name, and its options compiled.
-pub(crate) fn protocol(
-    name: &str,
-    options: &serde_json::Value,
-    catalog: &Catalog,
-    path: &str,
-) -> Result<(&'static str, crate::snapshot::Options), Fault> {
-    let Some(spec) = catalog.protocols.iter().find(|spec| spec.name == name) else {
-        let known = || catalog.protocols.iter().map(|spec| spec.name).chain([TCP]);
-        let list = known().collect::<Vec<_>>().join(", ");
-        let fault = Fault::new(format!("{path}.protocol"), format!("no protocol `{name}`; there are: {list}"));
-        return Err(fault.near(name, known()));
-    };
-    let options = (spec.compile)(options.clone()).map_err(|error| Fault::new(format!("{path}.options"), error))?;
-    Ok((spec.name, options))
 }

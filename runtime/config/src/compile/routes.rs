@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
+use ringway_api::Millis;
 
 use crate::error::Fault;
 use crate::raw;
@@ -16,6 +17,8 @@ use crate::snapshot::Cluster;
 
 /// Envoy's default.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a tunnel may be idle; as Envoy's TCP proxy.
+const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 /// Bytes a compiled regular expression may take.
 const REGEX_SIZE: usize = 1 << 20;
 
@@ -70,8 +73,9 @@ fn fault(key: impl Into<String>, message: impl Into<String>) -> Keyed {
 fn route(raw: &raw::Route, clusters: &[Arc<Cluster>], indices: &HashMap<&str, usize>) -> Result<Route, Keyed> {
     let find = |name: &str, key: &str| {
         let index = cluster_index(name, indices, "").map_err(|fault| (key.to_owned(), fault))?;
-        if clusters.get(index).is_some_and(|cluster| cluster.protocol.is_none()) {
-            return Err(fault(key, format!("cluster `{name}` is `tcp` and carries no requests")));
+        if clusters.get(index).is_some_and(|cluster| cluster.is_raw()) && !raw.matches.connect {
+            let message = format!("cluster `{name}` is `tcp` and carries no requests but `CONNECT`");
+            return Err(fault(key, message));
         }
         Ok(index as u32)
     };
@@ -93,8 +97,21 @@ fn route(raw: &raw::Route, clusters: &[Arc<Cluster>], indices: &HashMap<&str, us
         (None, []) => return Err(fault("route", "`cluster` or `weighted_clusters` is needed")),
     };
     let timeout = raw.route.timeout.map_or(Some(TIMEOUT), |timeout| timeout.limit());
-    let name = raw.name.as_deref().map(Arc::from);
-    Ok(Route { name, timeout, matcher: matcher(&raw.matches)?, clusters })
+    let tunnel_idle_timeout = raw.route.tunnel_idle_timeout.map_or(Some(TUNNEL_IDLE), |timeout| timeout.limit());
+    let token = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if let Some(at) = raw.route.upgrades.iter().position(|name| !token(name)) {
+        return Err(fault(format!("route.upgrades[{at}]"), "must be the name of a protocol, such as `websocket`"));
+    }
+    Ok(Route {
+        name: raw.name.as_deref().map(Arc::from),
+        timeout,
+        // A call's own deadline is only cut by what was written down, not by a default made for pages.
+        grpc_timeout: raw.route.timeout.and_then(Millis::limit),
+        upgrades: raw.route.upgrades.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
+        tunnel_idle_timeout,
+        matcher: matcher(&raw.matches)?,
+        clusters,
+    })
 }
 
 fn matcher(raw: &raw::Match) -> Result<RouteMatcher, Keyed> {
@@ -107,6 +124,8 @@ fn matcher(raw: &raw::Match) -> Result<RouteMatcher, Keyed> {
         }
     };
     let path = match (&raw.prefix, &raw.path, &raw.path_separated_prefix, &raw.safe_regex) {
+        (None, None, None, None) if raw.connect => PathMatch::Connect,
+        _ if raw.connect => return Err(fault("match", "`connect` excludes the path matches")),
         (Some(prefix), None, None, None) => PathMatch::Prefix(absolute(prefix, "match.prefix")?),
         (None, Some(path), None, None) => PathMatch::Exact(absolute(path, "match.path")?),
         (None, None, Some(prefix), None) => {

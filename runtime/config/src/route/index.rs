@@ -33,7 +33,7 @@ impl Index {
                 PathMatch::Prefix(prefix) | PathMatch::Segments(prefix) => {
                     index.prefixes.entry(prefix.as_bytes().into()).or_default().push(at);
                 }
-                PathMatch::Regex(_) => index.others.push(at),
+                PathMatch::Regex(_) | PathMatch::Connect => index.others.push(at),
             }
         }
         index.lengths = index.prefixes.keys().map(|prefix| prefix.len()).collect();

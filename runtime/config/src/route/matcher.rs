@@ -24,6 +24,8 @@ pub(crate) enum PathMatch {
     /// Whole segments: without a slash at its end.
     Segments(String),
     Regex(Regex),
+    /// `CONNECT`, which has none.
+    Connect,
 }
 
 impl RouteMatcher {
@@ -48,7 +50,9 @@ impl PathMatch {
             Self::Prefix(prefix) => starts(prefix),
             Self::Exact(exact) => path.len() == exact.len() && starts(exact),
             Self::Segments(prefix) => starts(prefix) && matches!(path.get(prefix.len()), None | Some(b'/')),
-            Self::Regex(regex) => regex.is_match(path),
+            Self::Regex(regex) => !path.is_empty() && regex.is_match(path),
+            // RFC 9112, section 3.2.3: the only request without a path.
+            Self::Connect => path.is_empty(),
         }
     }
 }

@@ -36,6 +36,12 @@ pub struct Route {
     pub name: Option<Arc<str>>,
     /// How long the response may take, from the end of the request.
     pub timeout: Option<Duration>,
+    /// The most a gRPC call's own deadline may be.
+    pub grpc_timeout: Option<Duration>,
+    /// Protocols that requests may upgrade to, in lower case.
+    pub upgrades: Arc<[Box<str>]>,
+    /// Close a tunnel in which nothing has moved for this long.
+    pub tunnel_idle_timeout: Option<Duration>,
     pub(crate) matcher: RouteMatcher,
     pub(crate) clusters: Clusters,
 }

@@ -7,6 +7,18 @@ fn matcher(path: PathMatch, case_sensitive: bool, methods: Vec<Method>) -> Route
     RouteMatcher { path, case_sensitive, methods, headers: Vec::new(), query: Vec::new() }
 }
 
+fn route(matcher: RouteMatcher, clusters: Clusters) -> Route {
+    Route {
+        name: None,
+        timeout: None,
+        grpc_timeout: None,
+        upgrades: Arc::default(),
+        tunnel_idle_timeout: None,
+        matcher,
+        clusters,
+    }
+}
+
 fn any_path() -> impl Strategy<Value = String> {
     prop::collection::vec(prop_oneof!["a", "b", "A", "ab"], 0..4).prop_map(|parts| format!("/{}", parts.join("/")))
 }
@@ -30,7 +42,7 @@ proptest! {
     fn the_first_match_wins(matchers in prop::collection::vec(any_matcher(), 0..40), paths in prop::collection::vec(any_path(), 1..20), post in any::<bool>()) {
         let routes = matchers
             .into_iter()
-            .map(|matcher| Route { name: None, timeout: None, matcher, clusters: Clusters::One(0) })
+            .map(|matcher| route(matcher, Clusters::One(0)))
             .collect();
         let host = VirtualHost::new(routes);
         for path in paths {
@@ -45,12 +57,8 @@ proptest! {
     /// Shares follow the weights, and weight 0 is never picked.
     #[test]
     fn weights_are_shares(random in any::<u64>()) {
-        let route = Route {
-            name: None,
-            timeout: None,
-            matcher: matcher(PathMatch::Prefix("/".into()), true, Vec::new()),
-            clusters: Clusters::Weighted(vec![(0, 7), (1, 8), (4, 9), (4, 10)]),
-        };
+        let clusters = Clusters::Weighted(vec![(0, 7), (1, 8), (4, 9), (4, 10)]);
+        let route = route(matcher(PathMatch::Prefix("/".into()), true, Vec::new()), clusters);
         let expected = if random < u64::MAX / 4 + 1 { 8 } else { 9 };
         prop_assert_eq!(route.pick(random), expected);
     }

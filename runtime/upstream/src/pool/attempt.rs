@@ -16,7 +16,7 @@ pub(super) fn start(host: &Rc<Host>, settings: &Settings, permit: Option<Permit>
     host.pool.connecting.set(host.pool.connecting.get() + 1);
     let mut attempt =
         Attempt { host: Rc::clone(host), permit, era: host.pool.era.get(), began: settings.env.now(), ended: false };
-    let dialing = settings.dial.dial(host.addresses(), settings.connect_timeout);
+    let dialing = settings.dial.dial(host.reach(), settings.connect_timeout);
     settings.env.spawn(Box::pin(async move {
         match dialing.await {
             Ok(dialed) => attempt.succeed(dialed),

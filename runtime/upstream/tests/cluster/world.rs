@@ -46,6 +46,7 @@ impl World {
                 ids.set(ids.get() + 1);
                 ConnInfo::new(ids.get(), address(1), peer.clone())
             }),
+            secure: None,
             factory: Rc::new(move |stream, _| {
                 let conn = net.conn_over(stream);
                 Box::pin(async move { Ok(conn) })

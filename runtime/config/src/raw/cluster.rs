@@ -1,0 +1,114 @@
+//! Where requests go.
+
+use ringway_api::Millis;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ClusterTls;
+
+/// Where requests go.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name; must be unique.
+    pub name: String,
+    /// The protocol its hosts speak: `http1`, `http2`, `auto` (with `tls`: what ALPN agrees on), or `tcp` for bytes.
+    #[serde(default = "http1")]
+    pub protocol: String,
+    /// Options of the protocol; see its schema.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub options: serde_json::Value,
+    /// Connections are secured, and hosts verified. Without it they are plaintext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClusterTls>,
+    /// For `tcp`: begin connections with a PROXY protocol header of this version (1 or 2), which tells the host the
+    /// client's addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<u8>,
+    /// The load balancer: `round_robin`, `least_request` or `random`.
+    #[serde(default = "round_robin")]
+    pub lb: String,
+    /// Its hosts.
+    pub endpoints: Vec<Endpoint>,
+    /// How long a connection may take to come about.
+    #[serde(default = "five_seconds")]
+    pub connect_timeout: Millis,
+    /// Close upstream connections that were idle for this long; `0` never.
+    #[serde(default = "one_hour")]
+    pub idle_timeout: Millis,
+    /// Close an upstream connection after this many requests; `0` for no limit.
+    #[serde(default)]
+    pub max_requests_per_connection: u32,
+    /// Limits of the whole process.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn http1() -> String {
+    "http1".into()
+}
+
+fn round_robin() -> String {
+    "round_robin".into()
+}
+
+fn five_seconds() -> Millis {
+    Millis(5_000)
+}
+
+fn one_hour() -> Millis {
+    Millis(3_600_000)
+}
+
+/// Limits of a cluster, over all workers.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections.
+    pub max_connections: u32,
+    /// Requests that wait for a connection.
+    pub max_pending_requests: u32,
+    /// Requests under way.
+    pub max_requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024 }
+    }
+}
+
+/// A host: its address, or its address with a weight.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(untagged)]
+pub enum Endpoint {
+    /// `ip:port`, `name:port` or `unix:/path`.
+    Address(String),
+    /// With a weight.
+    Weighted(WeightedEndpoint),
+}
+
+/// A host with a weight.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedEndpoint {
+    /// `ip:port`, `name:port` or `unix:/path`.
+    pub address: String,
+    /// Its share of the requests, at least 1.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Endpoint {
+    /// Address and weight.
+    pub fn parts(&self) -> (&str, u32) {
+        match self {
+            Self::Address(address) => (address, 1),
+            Self::Weighted(endpoint) => (&endpoint.address, endpoint.weight),
+        }
+    }
+}

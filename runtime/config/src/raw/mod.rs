@@ -1,0 +1,86 @@
+//! The configuration as people write it. Unknown keys are errors everywhere.
+
+mod cluster;
+mod listener;
+mod marks;
+mod routes;
+mod tls;
+
+use std::collections::BTreeMap;
+
+use ringway_api::{ByteSize, Millis};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use cluster::{Cluster, Endpoint, Limits, WeightedEndpoint};
+pub use listener::{
+    AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
+    Transport,
+};
+pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
+pub use routes::{Action, FieldMatch, Match, Route, Routes, RoutesRef, VirtualHost, WeightedCluster};
+pub use tls::{Certificate, ClusterTls, ListenerTls, SanMatch, SanType, TlsVersion};
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Worker threads; by default one per CPU that this process may use.
+    pub workers: Option<u16>,
+    /// The admin API.
+    pub admin: Admin,
+    /// Where connections are taken.
+    pub listeners: Vec<Listener>,
+    /// Route tables that several listeners share, by name.
+    pub routes: BTreeMap<String, Routes>,
+    /// Where requests go.
+    pub clusters: Vec<Cluster>,
+    /// How the process ends.
+    pub drain: Drain,
+    /// Memory limits.
+    pub memory: Memory,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// `ip:port`; empty switches it off. Anybody who reaches it controls the proxy: keep it on loopback.
+    pub address: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:9901".into() }
+    }
+}
+
+/// How the process ends.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// How long requests under way may take after SIGTERM.
+    pub timeout: Millis,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { timeout: Millis(30_000) }
+    }
+}
+
+/// Memory limits. They take effect at start.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Memory {
+    /// Bytes that may wait to be sent on one connection.
+    pub per_connection: ByteSize,
+    /// Bytes of receive buffers per worker.
+    pub receive_pool: ByteSize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { per_connection: ByteSize(256 << 10), receive_pool: ByteSize(32 << 20) }
+    }
+}
