@@ -1,8 +1,10 @@
 //! Owned, cheaply shared bytes: what moves between sockets, codecs and filters.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Deref;
+use std::ptr::NonNull;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -18,6 +20,13 @@ pub trait Storage {
     fn pooled(&self) -> bool {
         false
     }
+
+    /// Where the part `start..start + len` may be written to while nobody reads it; `None` when it may not. Only a
+    /// chunk made by [`Chunk::exclusive`] asks.
+    fn writable(&self, start: usize, len: usize) -> Option<NonNull<[u8]>> {
+        let _ = (start, len);
+        None
+    }
 }
 
 impl Storage for Vec<u8> {
@@ -31,13 +40,18 @@ impl Storage for Vec<u8> {
 ///
 /// It is not `Send`: its counts are plain integers, which is what makes handing a received buffer to another
 /// socket free.
-#[derive(Clone)]
 pub struct Chunk(Repr);
 
 #[derive(Clone)]
 enum Repr {
     Static(&'static [u8]),
-    Shared { storage: Rc<dyn Storage>, start: u32, len: u32 },
+    /// `sole` is true while no other chunk covers any byte of this one.
+    Shared {
+        storage: Rc<dyn Storage>,
+        start: u32,
+        len: u32,
+        sole: Cell<bool>,
+    },
     Bytes(Bytes),
 }
 
@@ -54,9 +68,33 @@ impl Chunk {
     pub fn shared(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
         let len = storage.slice(start, len).len();
         match (u32::try_from(start), u32::try_from(len)) {
-            (Ok(start), Ok(len)) if start.checked_add(len).is_some() => Self(Repr::Shared { storage, start, len }),
+            (Ok(start), Ok(len)) if start.checked_add(len).is_some() => {
+                Self(Repr::Shared { storage, start, len, sole: Cell::new(false) })
+            }
             // No memory this crate is given is larger; a copy is right for one that is.
             _ => Self(Repr::Bytes(Bytes::copy_from_slice(storage.slice(start, len)))),
+        }
+    }
+
+    /// As [`shared`](Self::shared), for a part of the memory that no other chunk covers and nobody else reads: what an
+    /// engine has just received. It can be written to ([`exclusive_part`](Self::exclusive_part)) until it is cloned.
+    pub fn exclusive(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
+        let chunk = Self::shared(storage, start, len);
+        if let Repr::Shared { sole, .. } = &chunk.0 {
+            sole.set(true);
+        }
+        chunk
+    }
+
+    /// Where this chunk's bytes lie, if they may be written to: it was made by [`exclusive`](Self::exclusive), neither
+    /// it nor what it was split from has been cloned since, and its memory can be written to. The place is good for
+    /// as long as this chunk is borrowed.
+    pub fn exclusive_part(&mut self) -> Option<NonNull<[u8]>> {
+        match &self.0 {
+            Repr::Shared { storage, start, len, sole } if sole.get() => {
+                storage.writable(*start as usize, *len as usize).filter(|part| part.len() == *len as usize)
+            }
+            _ => None,
         }
     }
 
@@ -83,7 +121,7 @@ impl Chunk {
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Static(bytes) => bytes,
-            Repr::Shared { storage, start, len } => storage.slice(*start as usize, *len as usize),
+            Repr::Shared { storage, start, len, .. } => storage.slice(*start as usize, *len as usize),
             Repr::Bytes(bytes) => bytes,
         }
     }
@@ -120,7 +158,8 @@ impl Chunk {
         if count >= self.len() {
             return std::mem::take(self);
         }
-        let mut head = self.clone();
+        // Not `clone`: the two parts do not overlap, so they stay as exclusive as the whole was.
+        let mut head = Self(self.0.clone());
         head.truncate(count);
         self.advance(count);
         head
@@ -137,6 +176,15 @@ impl Chunk {
     /// True when the bytes lie in pooled memory (see [`Storage::pooled`]).
     pub fn is_pooled(&self) -> bool {
         matches!(&self.0, Repr::Shared { storage, .. } if storage.pooled())
+    }
+}
+
+impl Clone for Chunk {
+    fn clone(&self) -> Self {
+        if let Repr::Shared { sole, .. } = &self.0 {
+            sole.set(false);
+        }
+        Self(self.0.clone())
     }
 }
 
@@ -305,6 +353,31 @@ mod tests {
         }
         assert_eq!(Chunk::shared(Rc::new(b"abc".to_vec()), 2, 9).as_slice(), b"c");
         assert_eq!(Chunk::shared(Rc::new(b"abc".to_vec()), 9, 9).as_slice(), b"");
+    }
+
+    #[test]
+    fn a_chunk_is_exclusive_until_it_is_cloned() {
+        struct Writable(Box<[u8]>);
+        impl Storage for Writable {
+            fn slice(&self, start: usize, len: usize) -> &[u8] {
+                &self.0[start..start + len]
+            }
+
+            fn writable(&self, start: usize, len: usize) -> Option<NonNull<[u8]>> {
+                Some(NonNull::from(&self.0[start..start + len]))
+            }
+        }
+
+        let mut tail = Chunk::exclusive(Rc::new(Writable(Box::new(*b"abcdef"))), 1, 5);
+        let mut head = tail.split_to(2);
+        assert_eq!(head.exclusive_part().map(NonNull::len), Some(2));
+        assert_eq!(tail.exclusive_part().map(NonNull::len), Some(3));
+        let mut copy = head.clone();
+        assert!(head.exclusive_part().is_none() && copy.exclusive_part().is_none());
+        drop(copy);
+        assert!(head.exclusive_part().is_none(), "what was cloned from it may live on elsewhere");
+        assert!(tail.exclusive_part().is_some());
+        assert!(Chunk::from(b"abc".to_vec()).exclusive_part().is_none());
     }
 
     #[test]

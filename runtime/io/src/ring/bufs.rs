@@ -182,7 +182,7 @@ impl BufRing {
         // When most of the pool is held by chunks that wait, what arrives is copied out, so that slow readers cannot
         // take the memory that others receive into.
         let scarce = self.free_quarters() == 0;
-        let chunk = Chunk::shared(buf, start, len);
+        let chunk = Chunk::exclusive(buf, start, len);
         Some(if scarce { chunk.detach() } else { chunk })
     }
 
@@ -218,6 +218,13 @@ impl Storage for RecvBuf {
 
     fn pooled(&self) -> bool {
         true
+    }
+
+    fn writable(&self, start: usize, len: usize) -> Option<NonNull<[u8]>> {
+        let end = start.checked_add(len).filter(|end| *end <= self.filled.get())?;
+        // SAFETY: `start` is within the filled part of this buffer, as `end` is.
+        let part = unsafe { self.start.add(start) };
+        Some(NonNull::slice_from_raw_parts(part, end - start))
     }
 }
 
