@@ -175,8 +175,12 @@ impl<C: Peer, I: Io> Handshake<C, I> {
 
     /// Tells the peer why, and ends our side.
     async fn refuse(&mut self, error: &Error) -> ConnError {
-        // The alert is what rustls still wants to send. It repeats the error when it has been sent.
-        while let (_, Ok(Step::Send(_) | Step::Again)) = self.conn.step_into(&mut self.out) {}
+        // The alert is what rustls still has to send; it must not look at what was received again.
+        while self.conn.common().wants_write() {
+            let (used, Ok(Step::Send(record))) = self.conn.step(&mut self.flight) else { break };
+            self.flight.drain(..used.min(self.flight.len()));
+            self.out.push(Chunk::from(record));
+        }
         let told: io::Result<()> = async {
             poll_fn(|cx| self.io.poll_send(cx, &mut self.out)).await?;
             poll_fn(|cx| self.io.poll_shutdown(cx)).await
@@ -220,15 +224,6 @@ trait Peer: Sized {
     fn step(&mut self, received: &mut [u8]) -> (usize, Result<Step, Error>);
 
     fn into_schedule(self) -> Result<(ExtractedSecrets, Schedule), Error>;
-
-    /// One step without anything received; what is to be sent goes to `out`.
-    fn step_into(&mut self, out: &mut ChunkQueue) -> (usize, Result<Step, Error>) {
-        let (used, mut step) = self.step(&mut []);
-        if let Ok(Step::Send(record)) = &mut step {
-            out.push(Chunk::from(std::mem::take(record)));
-        }
-        (used, step)
-    }
 }
 
 impl Peer for UnbufferedServerConnection {
