@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 use crate::driver::Driver;
 use crate::slots::{Slot, SlotId};
-use crate::socket::Socket;
+use crate::socket::{Fin, Socket};
 use crate::sys;
 use crate::tls::{self, TlsStream};
 
@@ -24,8 +24,11 @@ pub struct Stream(Kind);
 /// stream stays as small as a plain one.
 enum Kind {
     Plain(PlainStream),
-    Secured(Box<TlsStream<PlainStream>>),
+    Secured(SecuredStream),
 }
+
+/// TLS on a socket. Dropped, it leaves to the driver what it has sealed, however much that is, as a plain one does.
+struct SecuredStream(Box<TlsStream<PlainStream>>);
 
 /// The socket itself.
 pub(crate) struct PlainStream {
@@ -38,7 +41,7 @@ macro_rules! either {
     ($stream:expr, $io:ident => $call:expr) => {
         match $stream {
             Kind::Plain($io) => $call,
-            Kind::Secured($io) => $call,
+            Kind::Secured(SecuredStream($io)) => $call,
         }
     };
 }
@@ -56,7 +59,7 @@ impl Stream {
     pub fn local_address(&self) -> io::Result<Address> {
         match &self.0 {
             Kind::Plain(stream) => stream.local_address(),
-            Kind::Secured(stream) => stream.inner().local_address(),
+            Kind::Secured(SecuredStream(stream)) => stream.inner().local_address(),
         }
     }
 
@@ -96,7 +99,7 @@ impl Stream {
     }
 
     fn secured(secured: Secured<TlsStream<PlainStream>>) -> Secured<Self> {
-        Secured { io: Self(Kind::Secured(Box::new(secured.io))), info: secured.info }
+        Secured { io: Self(Kind::Secured(SecuredStream(Box::new(secured.io)))), info: secured.info }
     }
 }
 
@@ -139,9 +142,27 @@ impl Io for Stream {
     }
 }
 
+impl Drop for SecuredStream {
+    fn drop(&mut self) {
+        let (io, sealed) = self.0.farewell();
+        io.leave(sealed);
+    }
+}
+
 // === impl PlainStream ===
 
 impl PlainStream {
+    /// Leaves chunks to the driver beyond the limit of what may wait; for a stream that is about to be dropped.
+    fn leave(&self, rest: &mut ChunkQueue) {
+        if !rest.is_empty() {
+            self.driver.with_socket(self.id, |socket| {
+                if socket.fin == Fin::Open && socket.send_error.is_none() && !socket.aborted {
+                    socket.tx.extend(std::iter::from_fn(|| rest.pop()));
+                }
+            });
+        }
+    }
+
     fn local_address(&self) -> io::Result<Address> {
         let fd = self.driver.socket_fd(self.id).and_then(sys::borrow).ok_or(io::ErrorKind::NotConnected)?;
         let addr = SockRef::from(&fd).local_addr()?;

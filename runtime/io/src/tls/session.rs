@@ -102,6 +102,8 @@ impl Session {
         let content = record.get(range).unwrap_or_default();
         match kind {
             APPLICATION_DATA => Ok(Opened::Nothing),
+            // Only data may be empty (RFC 8446, section 5.1).
+            _ if content.is_empty() => Err(UNEXPECTED),
             ALERT => self.alert(content),
             HANDSHAKE => self.handshake(content, out).map(|()| Opened::Nothing),
             _ => Err(UNEXPECTED),

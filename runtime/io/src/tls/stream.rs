@@ -25,7 +25,7 @@ const MAX_PARTS: usize = 16;
 ///   128 KiB of sealed records wait.
 /// - [`poll_shutdown`](Io::poll_shutdown) and dropping send the closure alert (RFC 8446, section 6.1). The peer's makes
 ///   [`poll_recv`](Io::poll_recv) return `None`; an end without it is an error of kind
-///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): what came before may be cut short.
+///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): what came before may be cut short. Sending works after either.
 /// - An idle connection holds its keys and no buffer.
 /// - [`provably_unseen`](Io::provably_unseen) speaks of the stream below, and so of ciphertext.
 ///
@@ -40,12 +40,22 @@ pub struct TlsStream<I: Io> {
     /// Records that the stream below has not taken.
     sealed: ChunkQueue,
     failed: Option<Fault>,
-    /// The peer has closed its side.
-    ended: bool,
+    /// The peer's side.
+    peer: Peer,
     /// We have closed ours.
     closed: bool,
     /// The sending task waits for the stream below, so that the receiving one must not take its place.
     sender_waits: bool,
+}
+
+/// What the peer's side is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Open,
+    /// It said that nothing more will come.
+    Closed,
+    /// Its transport ended without a word. Ours may still work.
+    Cut,
 }
 
 impl<I: Io> TlsStream<I> {
@@ -57,7 +67,7 @@ impl<I: Io> TlsStream<I> {
             unread: Vec::new(),
             sealed: ChunkQueue::new(),
             failed: None,
-            ended: false,
+            peer: Peer::Open,
             closed: false,
             sender_waits: false,
         }
@@ -66,6 +76,20 @@ impl<I: Io> TlsStream<I> {
     /// The stream below.
     pub fn inner(&self) -> &I {
         &self.io
+    }
+
+    /// Seals the closure alert and has the stream below take what it will; returns the rest. For a stream that is
+    /// dropped: nobody looks at what becomes of it any more.
+    pub(crate) fn farewell(&mut self) -> (&I, &mut ChunkQueue) {
+        if self.failed.is_none()
+            && let Err(fault) = self.seal_close()
+        {
+            self.failed = Some(fault);
+        }
+        if !self.sealed.is_empty() {
+            let _sent_or_waits = self.io.poll_send(&mut Context::from_waker(Waker::noop()), &mut self.sealed);
+        }
+        (&self.io, &mut self.sealed)
     }
 
     /// The next plaintext that is there already.
@@ -80,7 +104,7 @@ impl<I: Io> TlsStream<I> {
                 }
                 Opened::Nothing => {}
                 Opened::Closed => {
-                    self.ended = true;
+                    self.peer = Peer::Closed;
                     // Whatever follows is ignored (RFC 8446, section 6.1).
                     self.incoming.clear();
                     return Ok(None);
@@ -167,22 +191,27 @@ impl<I: Io> Io for TlsStream<I> {
             return Poll::Ready(Err(fault.into()));
         }
         loop {
-            if self.ended {
-                return Poll::Ready(Ok(None));
+            match self.peer {
+                Peer::Open => {}
+                Peer::Closed => return Poll::Ready(Ok(None)),
+                Peer::Cut => return Poll::Ready(Err(Fault::TRUNCATED.into())),
             }
             match self.next_plaintext() {
                 Ok(Some(chunk)) => {
                     self.send_asides(cx);
                     return Poll::Ready(Ok(Some(chunk)));
                 }
-                Ok(None) if self.ended => continue,
+                Ok(None) if self.peer == Peer::Closed => continue,
                 Ok(None) => {}
                 Err(fault) => return Poll::Ready(Err(self.fail(fault, cx))),
             }
             self.send_asides(cx);
             match ready!(self.io.poll_recv(cx))? {
                 Some(chunk) => self.incoming.push(chunk),
-                None => return Poll::Ready(Err(self.fail(Fault::TRUNCATED, cx))),
+                None => {
+                    self.incoming.clear();
+                    self.peer = Peer::Cut;
+                }
             }
         }
     }
@@ -265,18 +294,12 @@ impl<I: Io> Io for TlsStream<I> {
 
 impl<I: Io> Drop for TlsStream<I> {
     fn drop(&mut self) {
-        // Whoever drops a stream does not look at what becomes of it; the stream below delivers what it takes here.
-        if self.failed.is_none() && self.seal_close().is_err() {
-            return;
-        }
-        if !self.sealed.is_empty() {
-            let _sent_or_lost = self.io.poll_send(&mut Context::from_waker(Waker::noop()), &mut self.sealed);
-        }
+        self.farewell();
     }
 }
 
 impl<I: Io> fmt::Debug for TlsStream<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsStream").field("ended", &self.ended).field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("TlsStream").field("peer", &self.peer).field("closed", &self.closed).finish_non_exhaustive()
     }
 }

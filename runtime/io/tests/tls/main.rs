@@ -8,6 +8,7 @@
 )]
 
 mod handshakes;
+mod memory;
 mod peer;
 mod records;
 mod sockets;
