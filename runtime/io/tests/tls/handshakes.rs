@@ -113,6 +113,38 @@ fn sessions_are_resumed_on_either_side() {
 }
 
 #[test]
+fn every_cipher_carries_data() {
+    let identity = Identity::new(NAME);
+    for suite in rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites = vec![*suite];
+        let version = usize::from(suite.tls13().is_some());
+        let theirs = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&VERSIONS[version..=version])
+            .unwrap()
+            .with_root_certificates(identity.roots())
+            .with_no_client_auth();
+        let name = suite.suite().as_str().unwrap();
+        if name.contains("_RSA_") {
+            continue; // the certificate has another key
+        }
+        let (sim, (near, far)) = (Sim::new(1), pair(PairOptions::default()));
+        let ours = Arc::new(server(&identity, &VERSIONS, None));
+        let (secured, mut peer) = meet(&sim, tls::accept(ours, near), Peer::client(theirs, far));
+        assert_eq!(secured.info.cipher, name.replace("TLS13_", "TLS_"));
+        let mut io = secured.io;
+        sim.block_on(async {
+            for round in 0..20u8 {
+                peer.send(&[round; 300]).await;
+                assert_eq!(recv(&mut io).await.unwrap().as_deref(), Some(&[round; 300][..]));
+                crate::peer::send(&mut io, &[round; 300]).await.unwrap();
+                assert_eq!(peer.recv_exactly(300).await, [round; 300]);
+            }
+        });
+    }
+}
+
+#[test]
 fn a_configuration_of_other_settings_is_corrected() {
     let identity = Identity::new(NAME);
     let (mut ours, theirs) = (server(&identity, &VERSIONS, None), client(&identity, &VERSIONS, None));

@@ -8,8 +8,8 @@
 )]
 
 mod handshakes;
-mod memory;
 mod peer;
+mod raw;
 mod records;
 mod sockets;
 mod streams;
