@@ -6,6 +6,8 @@ use std::io;
 use ringway_api::{Blame, ConnError};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
+use super::verify::NotAllowed;
+
 /// A failure of an established connection. It is sticky: every later call of the stream returns it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
@@ -126,7 +128,7 @@ fn certificate_word(error: &CertificateError) -> &'static str {
         CertificateError::UnknownRevocationStatus
         | CertificateError::ExpiredRevocationList
         | CertificateError::ExpiredRevocationListContext { .. } => "tls_revocation_unknown",
-        CertificateError::ApplicationVerificationFailure => "tls_name_not_allowed",
+        CertificateError::Other(why) if why.0.is::<NotAllowed>() => "tls_name_not_allowed",
         CertificateError::BadSignature => "tls_bad_signature",
         _ => "tls_bad_certificate",
     }

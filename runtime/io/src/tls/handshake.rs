@@ -1,7 +1,6 @@
 //! Handshakes (RFC 8446, section 2; RFC 5246, section 7.3).
 
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,9 +8,11 @@ use ringway_api::{Blame, Chunk, ChunkQueue, ConnError, Io, Secured, TlsInfo};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::time_provider::TimeProvider;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedConnectionCommon, UnbufferedStatus};
 use rustls::{
-    CipherSuite, ClientConfig, Error, ExtractedSecrets, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig,
+    AlertDescription, CipherSuite, ClientConfig, Error, ExtractedSecrets, HandshakeKind, InvalidMessage,
+    ProtocolVersion, ServerConfig,
 };
 
 use super::fault::{Fault, refused};
@@ -41,8 +42,9 @@ pub async fn accept<I: Io>(config: Arc<ServerConfig>, io: I) -> Result<Secured<T
         (copy.enable_secret_extraction, copy.max_early_data_size) = (true, 0);
         Arc::new(copy)
     };
+    let time = Arc::clone(&config.time_provider);
     let conn = UnbufferedServerConnection::new(config).map_err(|error| refused(&error, Blame::Local))?;
-    Handshake::new(conn, io, Blame::Downstream).run().await
+    Handshake::new(conn, io, Blame::Downstream, time).run().await
 }
 
 /// Secures a stream that was connected to the host called `name`, as `config` says. See [`accept`]; here it is
@@ -66,8 +68,9 @@ pub async fn connect<I: Io>(
         ServerName::DnsName(name) => Some(name.as_ref().to_ascii_lowercase().into()),
         _ => None,
     };
+    let time = Arc::clone(&config.time_provider);
     let conn = UnbufferedClientConnection::new(config, name).map_err(|error| refused(&error, Blame::Local))?;
-    let mut secured = Handshake::new(conn, io, Blame::Upstream).run().await?;
+    let mut secured = Handshake::new(conn, io, Blame::Upstream, time).run().await?;
     if let Some(info) = Rc::get_mut(&mut secured.info) {
         info.server_name = asked;
     }
@@ -79,6 +82,7 @@ struct Handshake<C, I> {
     conn: C,
     io: I,
     side: Blame,
+    time: Arc<dyn TimeProvider>,
     incoming: Incoming,
     /// Records of handshake messages that are not whole yet.
     flight: Vec<u8>,
@@ -94,9 +98,9 @@ enum Step {
 }
 
 impl<C: Peer, I: Io> Handshake<C, I> {
-    fn new(conn: C, io: I, side: Blame) -> Self {
+    fn new(conn: C, io: I, side: Blame, time: Arc<dyn TimeProvider>) -> Self {
         let (incoming, hello) = (Incoming::default(), Hello::default());
-        Self { conn, io, side, incoming, flight: Vec::new(), out: ChunkQueue::new(), hello }
+        Self { conn, io, side, time, incoming, flight: Vec::new(), out: ChunkQueue::new(), hello }
     }
 
     async fn run(mut self) -> Result<Secured<TlsStream<I>>, ConnError> {
@@ -106,7 +110,7 @@ impl<C: Peer, I: Io> Handshake<C, I> {
             }
             self.send().await?;
             if !self.conn.common().is_handshaking() {
-                return self.finish();
+                return self.finish().await;
             }
             self.receive().await?;
         }
@@ -181,21 +185,28 @@ impl<C: Peer, I: Io> Handshake<C, I> {
             self.flight.drain(..used.min(self.flight.len()));
             self.out.push(Chunk::from(record));
         }
-        let told: io::Result<()> = async {
-            poll_fn(|cx| self.io.poll_send(cx, &mut self.out)).await?;
-            poll_fn(|cx| self.io.poll_shutdown(cx)).await
-        }
-        .await;
-        // A peer that is gone cannot be told; the error says what came first.
-        drop(told);
+        tell(&mut self.io, &mut self.out).await;
         refused(error, self.side)
     }
 
-    fn finish(self) -> Result<Secured<TlsStream<I>>, ConnError> {
+    /// A resumed session shows no certificate, and rustls does not look at the dates of the first one again.
+    fn check_resumed(&self) -> Result<(), Error> {
+        let common = self.conn.common();
+        match common.peer_certificates() {
+            Some(chain) if common.handshake_kind() == Some(HandshakeKind::Resumed) => {
+                let now = self.time.current_time().ok_or(Error::FailedToGetCurrentTime)?;
+                Ok(peer::check_validity(chain, now)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn finish(mut self) -> Result<Secured<TlsStream<I>>, ConnError> {
         if !self.flight.is_empty() {
             // A message that began under the keys of the handshake cannot go on under others.
             return Err(ConnError::new(self.side, "tls_unexpected_message"));
         }
+        let checked = self.check_resumed();
         let common = self.conn.common();
         let suite = common.negotiated_cipher_suite().map(|suite| suite.suite());
         let info = TlsInfo {
@@ -207,10 +218,23 @@ impl<C: Peer, I: Io> Handshake<C, I> {
             peer: common.peer_certificates().and_then(peer::describe),
         };
         let session = self.conn.into_schedule().and_then(|(secrets, schedule)| Session::new(secrets, schedule));
-        let session = session.map_err(|error| refused(&error, Blame::Local))?;
+        let mut session = session.map_err(|error| refused(&error, Blame::Local))?;
+        let mut io = self.io;
+        if let Err(error) = checked {
+            if session.seal_alert(AlertDescription::CertificateExpired, &mut self.out).is_ok() {
+                tell(&mut io, &mut self.out).await;
+            }
+            return Err(refused(&error, self.side));
+        }
         debug_assert!(self.out.is_empty());
-        let io = TlsStream::new(self.io, session, self.incoming);
-        Ok(Secured { io, info: Rc::new(info) })
+        Ok(Secured { io: TlsStream::new(io, session, self.incoming), info: Rc::new(info) })
+    }
+}
+
+/// Sends what is there and ends our side. A peer that is gone cannot be told; the error says what came first.
+async fn tell<I: Io>(io: &mut I, out: &mut ChunkQueue) {
+    if poll_fn(|cx| io.poll_send(cx, out)).await.is_ok() {
+        let _told_or_gone = poll_fn(|cx| io.poll_shutdown(cx)).await;
     }
 }
 
@@ -280,7 +304,7 @@ fn step<Data>(status: UnbufferedStatus<'_, '_, Data>) -> (usize, Result<Step, Er
         Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => Ok(Step::Receive),
         // The peer gave up, or sent data before it may.
         Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-            Err(Error::AlertReceived(rustls::AlertDescription::CloseNotify))
+            Err(Error::AlertReceived(AlertDescription::CloseNotify))
         }
         Ok(_) => Err(Error::InvalidMessage(InvalidMessage::UnexpectedMessage("application data in a handshake"))),
     };

@@ -87,7 +87,7 @@ pub(super) struct Believer(pub(super) WebPkiSupportedAlgorithms);
 
 /// The chain holds, and none of the names is allowed.
 #[derive(Debug)]
-struct NotAllowed {
+pub(super) struct NotAllowed {
     presented: Vec<String>,
     allowed: SanRules,
 }

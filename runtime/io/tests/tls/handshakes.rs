@@ -1,10 +1,14 @@
 //! Handshakes that succeed, and what each failing one is called.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ringway_api::{Blame, ConnError, Secured};
 use ringway_io::tls::{self, TlsStream};
 use ringway_testkit::{MemoryIo, PairOptions, Sim, Split, pair};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::peer::{
@@ -109,6 +113,48 @@ fn sessions_are_resumed_on_either_side() {
                 });
             }
         }
+    }
+}
+
+#[test]
+fn a_resumed_session_ends_with_the_certificate() {
+    /// A clock that a test sets.
+    #[derive(Debug, Default)]
+    struct Clock(AtomicU64);
+
+    impl TimeProvider for Clock {
+        fn current_time(&self) -> Option<UnixTime> {
+            let seconds = self.0.load(Ordering::Relaxed);
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+        }
+    }
+
+    let own = Identity::with(NAME, |params| params.not_after = rcgen::date_time_ymd(2030, 1, 1));
+    let end_of_2029 = 1_893_456_000;
+    for version in [0, 1] {
+        let (clock, versions) = (Arc::new(Clock::default()), &VERSIONS[version..=version]);
+        clock.0.store(end_of_2029 - 60, Ordering::Relaxed);
+        let mut server = server(&own, versions, Some(&own));
+        server.time_provider = clock.clone();
+        let mut client = client(&own, versions, Some(&own));
+        client.time_provider = clock.clone();
+        let server = Arc::new(server);
+        let run = || {
+            let (sim, (near, far)) = (Sim::new(1), pair(PairOptions::default()));
+            let theirs = Peer::client(client.clone(), far);
+            let (result, mut peer, end): (Ours, _, _) = try_meet(&sim, tls::accept(server.clone(), near), theirs);
+            if let Ok(secured) = &result {
+                assert_eq!(secured.info.peer.as_ref().unwrap().dns_sans, [NAME.into()]);
+            }
+            let resumed = result.map(|secured| secured.info.resumed);
+            (resumed, end.unwrap_or_else(|| sim.block_on(peer.recv_to_end()).1))
+        };
+        assert!(!run().0.unwrap());
+        assert!(run().0.unwrap(), "version {version}");
+        clock.0.store(end_of_2029 + 60, Ordering::Relaxed);
+        let (result, end) = run();
+        assert_eq!(result.unwrap_err().details, "tls_certificate_expired");
+        assert_eq!(Some(end), alert("CertificateExpired"));
     }
 }
 
