@@ -22,7 +22,8 @@ pub trait Storage {
     }
 
     /// Where the part `start..start + len` may be written to while nobody reads it; `None` when it may not. Only a
-    /// chunk made by [`Chunk::exclusive`] asks.
+    /// chunk made by [`Chunk::exclusive`] asks. What is returned must be good for reads and writes for as long as the
+    /// value lives: an engine relies on it.
     fn writable(&self, start: usize, len: usize) -> Option<NonNull<[u8]>> {
         let _ = (start, len);
         None

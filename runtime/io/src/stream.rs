@@ -229,4 +229,14 @@ mod tests {
         assert_eq!(size_of::<Stream>(), size_of::<PlainStream>());
         assert_eq!(size_of::<Stream>(), 16);
     }
+
+    #[test]
+    fn a_handshake_leaves_no_room_behind_in_its_task() {
+        fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+            size_of::<F>()
+        }
+
+        assert!(size(|(stream, config): (Stream, _)| stream.secure_accept(config)) <= 128);
+        assert!(size(|(stream, config, name): (Stream, _, _)| stream.secure_connect(config, name)) <= 256);
+    }
 }

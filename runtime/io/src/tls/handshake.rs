@@ -35,6 +35,24 @@ const MAX_FLIGHT: usize = 80 << 10;
 /// `details` is one word, such as `tls_no_shared_cipher`, `tls_certificate_required`, `tls_truncated`, `tls_not_tls`.
 /// The peer has been sent the alert.
 pub async fn accept<I: Io>(config: Arc<ServerConfig>, io: I) -> Result<Secured<TlsStream<I>>, ConnError> {
+    // Boxed, so that a connection's task does not keep the room of its handshake.
+    Box::pin(accepting(config, io)).await
+}
+
+/// Secures a stream that was connected to the host called `name`, as `config` says. See [`accept`]; here it is
+/// `enable_early_data` that is taken for false.
+///
+/// # Errors
+/// As [`accept`]; for the server's certificate such as `tls_unknown_ca`, `tls_certificate_expired`, `tls_name_mismatch`.
+pub async fn connect<I: Io>(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    io: I,
+) -> Result<Secured<TlsStream<I>>, ConnError> {
+    Box::pin(connecting(config, name, io)).await
+}
+
+async fn accepting<I: Io>(config: Arc<ServerConfig>, io: I) -> Result<Secured<TlsStream<I>>, ConnError> {
     let config = if config.enable_secret_extraction && config.max_early_data_size == 0 {
         config
     } else {
@@ -47,12 +65,7 @@ pub async fn accept<I: Io>(config: Arc<ServerConfig>, io: I) -> Result<Secured<T
     Handshake::new(conn, io, Blame::Downstream, time).run().await
 }
 
-/// Secures a stream that was connected to the host called `name`, as `config` says. See [`accept`]; here it is
-/// `enable_early_data` that is taken for false.
-///
-/// # Errors
-/// As [`accept`]; for the server's certificate such as `tls_unknown_ca`, `tls_certificate_expired`, `tls_name_mismatch`.
-pub async fn connect<I: Io>(
+async fn connecting<I: Io>(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     io: I,
