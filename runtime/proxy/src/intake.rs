@@ -238,13 +238,15 @@ impl Refusal {
                 stats.ssl_connection_error.inc();
                 match error.details {
                     "tls_certificate_required" => stats.ssl_fail_verify_no_cert.inc(),
-                    "tls_bad_san" => stats.ssl_fail_verify_san.inc(),
+                    "tls_name_not_allowed" => stats.ssl_fail_verify_san.inc(),
                     "tls_unknown_ca"
                     | "tls_certificate_expired"
+                    | "tls_certificate_not_yet_valid"
                     | "tls_certificate_revoked"
-                    | "tls_bad_certificate" => {
-                        stats.ssl_fail_verify_error.inc();
-                    }
+                    | "tls_revocation_unknown"
+                    | "tls_certificate_purpose"
+                    | "tls_bad_signature"
+                    | "tls_bad_certificate" => stats.ssl_fail_verify_error.inc(),
                     _ => {}
                 }
             }

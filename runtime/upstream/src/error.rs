@@ -69,9 +69,9 @@ impl AcquireError {
             Self::Connect { cause: ConnectError::Timeout, .. } => {
                 "upstream_reset_before_response_started{connection_timeout}"
             }
-            Self::Connect { .. } | Self::Handshake { .. } => {
-                "upstream_reset_before_response_started{remote_connection_failure}"
-            }
+            Self::Connect { .. } => "upstream_reset_before_response_started{remote_connection_failure}",
+            // The reason is worth more than Envoy's word for it: it says which certificate to look at.
+            Self::Handshake { cause, .. } => cause.details,
         }
     }
 }
