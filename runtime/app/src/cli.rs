@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway_config::{compile, json_schema};
 use ringway_io::Executor;
 
-use crate::control::CATALOG;
+use crate::control::{CATALOG, check_files};
 use crate::{demo, run};
 
 /// A modular network runtime and sidecar proxy on io_uring.
@@ -70,6 +70,7 @@ fn check(config: &ConfigFile) -> Result<()> {
     let path = config.path.display().to_string();
     let text = std::fs::read_to_string(&config.path).with_context(|| format!("cannot read {path}"))?;
     let snapshot = compile(&path, &text, &CATALOG, None).map_err(|error| anyhow!("{error}"))?;
+    check_files(&snapshot).with_context(|| path.clone())?;
     let (listeners, clusters) = (snapshot.listeners.len(), snapshot.clusters.len());
     println!("{path}: ok ({listeners} listeners, {} routes, {clusters} clusters)", snapshot.route_count());
     Ok(())

@@ -135,7 +135,8 @@ impl Process {
                     control.refresh().await;
                 }
                 () = certificates.next() => match self.control()?.reload_certificates().await {
-                    Ok(()) => eprintln!("ringway: certificates were read again"),
+                    Ok(true) => eprintln!("ringway: new certificates are in use"),
+                    Ok(false) => {}
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
                 _ = signals.hangup.recv() => reload.ask(),

@@ -29,6 +29,14 @@ pub(crate) const CATALOG: Catalog = Catalog {
     check_log_format: |raw| plan::format(raw).map(drop).map_err(|error| error.to_string()),
 };
 
+/// Makes what a snapshot needs of files, to see whether it can be made.
+///
+/// # Errors
+/// What is wrong with the files.
+pub(crate) fn check_files(snapshot: &Snapshot) -> Result<()> {
+    tls::Contexts::prepare(snapshot, &tls::Contexts::default()).map(drop)
+}
+
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -132,18 +140,30 @@ impl Control {
         Ok(published)
     }
 
-    /// Reads certificates and keys again, for new handshakes; connections are left alone.
+    /// Reads certificates and keys again, for new handshakes; connections are left alone. False when they are as
+    /// before.
     ///
     /// # Errors
     /// What is wrong with the files; the old ones stay in use.
-    pub(crate) async fn reload_certificates(&mut self) -> Result<()> {
-        if let Some(current) = self.store.current() {
-            let contexts = self.planner.prepare_contexts(&current.snapshot)?;
-            self.planner.use_contexts(contexts);
-            self.watch_files();
-            self.refresh().await;
+    pub(crate) async fn reload_certificates(&mut self) -> Result<bool> {
+        let Some(current) = self.store.current() else { return Ok(false) };
+        let cells = self.registry.config.control();
+        match self.planner.prepare_contexts(&current.snapshot) {
+            Ok(contexts) if contexts.are_those_of(self.planner.contexts()) => Ok(false),
+            Ok(contexts) => {
+                cells.update_attempt.inc();
+                cells.update_success.inc();
+                self.planner.use_contexts(contexts);
+                self.watch_files();
+                self.refresh().await;
+                Ok(true)
+            }
+            Err(error) => {
+                cells.update_attempt.inc();
+                cells.update_rejected.inc();
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     fn watch_files(&mut self) {

@@ -66,6 +66,13 @@ impl Contexts {
         Ok(new)
     }
 
+    /// Whether these are the very contexts of `other`.
+    pub(crate) fn are_those_of(&self, other: &Self) -> bool {
+        let servers = self.servers.iter().all(|(key, held)| other.servers.get(key).is_some_and(|old| held.is(old)));
+        let clients = self.clients.iter().all(|(key, held)| other.clients.get(key).is_some_and(|old| held.is(old)));
+        servers && clients && (self.servers.len(), self.clients.len()) == (other.servers.len(), other.clients.len())
+    }
+
     /// The context of a chain.
     pub(crate) fn server(&self, listener: &str, chain: &str) -> Option<&Arc<ServerTls>> {
         self.servers.get(&(listener.to_owned(), chain.to_owned())).map(|held| &held.context)
@@ -79,6 +86,12 @@ impl Contexts {
     /// The files that they are made of.
     pub(crate) fn files(&self) -> &BTreeSet<PathBuf> {
         &self.files
+    }
+}
+
+impl<R, T> Held<R, T> {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.context, &other.context)
     }
 }
 

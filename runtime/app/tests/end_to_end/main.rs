@@ -11,7 +11,9 @@
 
 mod admin;
 mod configs;
+mod edge;
 mod life;
 mod proxy;
+mod secrets;
 mod swap;
 mod traffic;

@@ -35,14 +35,18 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts a proxy whose route and TCP listener lead to `upstream`. `extra` goes to the HTTP listener.
     pub(crate) fn start(upstream: SocketAddr, extra: &str) -> Self {
+        Self::start_with(|_, web, tcp, admin| config(web, tcp, admin, upstream, extra))
+    }
+
+    /// Starts a proxy with a configuration made for its directory, two free addresses, and that of its admin API.
+    pub(crate) fn start_with(text: impl FnOnce(&Path, SocketAddr, SocketAddr, SocketAddr) -> String) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("ringway-e2e-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let [web, tcp, admin] = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
-        let text = config(web, tcp, admin, upstream, extra);
         let path = dir.join("ringway.yaml");
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text(&dir, web, tcp, admin)).unwrap();
         let child = Command::new(BINARY).args(["run", "-c"]).arg(&path).stderr(Stdio::inherit()).spawn().unwrap();
         let proxy = Self { child, dir, web, tcp, admin };
         eventually("the proxy is ready", || {
