@@ -6,23 +6,25 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::calibrate;
+use crate::certificate::Certificate;
 use crate::cli::Options;
 use crate::launch::{self, Program, Running};
-use crate::load::Plan;
+use crate::message;
 use crate::peers::{self, Found, Mode, Peer, Site};
 use crate::procfs;
 use crate::scratch::ScratchDir;
+use crate::upstream::Addresses;
 use crate::watch::Watch;
 
-/// The hidden subcommand of the upstream: `HTTP-ADDRESS TCP-ADDRESS`.
+/// The hidden subcommand of the upstream; its arguments are those of [`Addresses`].
 pub(crate) const UPSTREAM: &str = "serve-upstream";
 
 /// The upstream, the options, and the peers.
 pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) peers: Vec<Entrant>,
-    http: SocketAddr,
-    tcp: SocketAddr,
+    pub(crate) certificate: Certificate,
+    addresses: Addresses,
     upstream: Running,
     _dir: ScratchDir,
 }
@@ -49,16 +51,18 @@ impl Bench {
     pub(crate) fn start(options: Options) -> Result<Self> {
         launch::raise_descriptor_limit();
         launch::pin(&[options.load_core])?;
-        let (http, tcp) = (launch::free_address()?, launch::free_address()?);
         let dir = ScratchDir::new("upstream")?;
-        let program = Program::new(std::env::current_exe()?, [UPSTREAM.to_owned(), http.to_string(), tcp.to_string()]);
+        let certificate = Certificate::generate(dir.path(), message::HOST)?;
+        let addresses = Addresses::free(dir.path().to_owned())?;
+        let args = std::iter::once(UPSTREAM.into()).chain(addresses.to_args());
+        let program = Program::new::<std::ffi::OsString>(std::env::current_exe()?, args);
         let mut upstream = Running::start(&program, &[options.load_core], None, dir.path().join("log"))?;
-        for address in [http, tcp] {
+        for address in addresses.ports() {
             upstream.wait_for(address).context("the upstream")?;
         }
         let entrant = |peer: &'static dyn Peer| Entrant { peer, found: peer.find(&options.places) };
         let peers = options.peers.iter().filter_map(|name| peers::by_name(name)).map(entrant).collect();
-        Ok(Self { options, peers, http, tcp, upstream, _dir: dir })
+        Ok(Self { options, peers, certificate, addresses, upstream, _dir: dir })
     }
 
     /// Starts `peer` on `cores`. `prepare` may write files into its directory first.
@@ -71,17 +75,36 @@ impl Bench {
         prepare: impl FnOnce(&Site) -> Result<()>,
     ) -> Result<Instance> {
         let found = entrant.found.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
-        let upstream = if mode == Mode::Http { self.http } else { self.tcp };
         let dir = ScratchDir::new(entrant.peer.name())?;
         let (listen, admin) = (launch::free_address()?, launch::free_address()?);
-        let site = Site { mode, listen, admin, upstream, dir: dir.path().to_owned() };
+        let site = self.site(mode, listen, admin, dir.path());
         prepare(&site)?;
         let Some(program) = entrant.peer.program(found, &site)? else {
-            return Ok(Instance { target: upstream, running: None, _dir: dir });
+            return Ok(Instance { target: self.direct(mode), running: None, _dir: dir });
         };
         let mut running = Running::start(&program, cores, cgroup, dir.path().join("log"))?;
         running.wait_for(listen)?;
         Ok(Instance { target: listen, running: Some(running), _dir: dir })
+    }
+
+    fn site(&self, mode: Mode, listen: SocketAddr, admin: SocketAddr, dir: &Path) -> Site {
+        let upstream = match mode {
+            Mode::Http | Mode::Unix | Mode::Tls => self.addresses.http,
+            Mode::Tcp => self.addresses.tcp,
+            Mode::H2c | Mode::Grpc => self.addresses.h2c,
+        };
+        let (unix, certificate) = (self.addresses.unix(), self.certificate.clone());
+        Site { mode, listen, admin, upstream, unix, certificate, dir: dir.to_owned() }
+    }
+
+    /// Where a client goes that uses no proxy.
+    fn direct(&self, mode: Mode) -> SocketAddr {
+        match mode {
+            Mode::Http | Mode::Unix => self.addresses.http,
+            Mode::Tcp => self.addresses.tcp,
+            Mode::Tls => self.addresses.tls,
+            Mode::H2c | Mode::Grpc => self.addresses.h2c,
+        }
     }
 
     /// Starts `entrant` on the proxy core with nothing special.
@@ -120,10 +143,5 @@ impl Instance {
 
     pub(crate) fn check_alive(&mut self) -> Result<()> {
         self.running.as_mut().map_or(Ok(()), Running::check_alive)
-    }
-
-    /// Sends one request and waits for its reply: the proxy works.
-    pub(crate) fn check_serves(&self, plan: Plan) -> Result<()> {
-        crate::load::Load::start_idle(plan, 1, std::time::Duration::from_secs(10)).map(drop)
     }
 }

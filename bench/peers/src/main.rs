@@ -7,6 +7,7 @@
 mod bars;
 mod bench;
 mod calibrate;
+mod certificate;
 mod cgroup;
 mod cli;
 mod launch;
@@ -36,6 +37,7 @@ use cli::{Options, Request};
 use machine::Machine;
 use report::{Report, Table};
 use scenarios::SCENARIOS;
+use upstream::Addresses;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -51,13 +53,7 @@ fn main() -> ExitCode {
 fn dispatch(args: Vec<OsString>) -> Result<()> {
     match args.first().and_then(|a| a.to_str()) {
         Some(launch::EXEC) => return launch::become_program(args.into_iter().skip(1).collect()),
-        Some(bench::UPSTREAM) => {
-            let address = |index: usize| -> Result<_> {
-                let text = args.get(index).and_then(|a| a.to_str()).context("an address is missing")?;
-                text.parse().with_context(|| format!("address {text:?}"))
-            };
-            return upstream::run(address(1)?, address(2)?);
-        }
+        Some(bench::UPSTREAM) => return upstream::run(&Addresses::parse(args.get(1..).unwrap_or_default())?),
         _ => {}
     }
     let prioritised = args.first().is_some_and(|a| a == launch::PRIORITISED);

@@ -9,6 +9,12 @@ pub(crate) const TCP_MESSAGE: usize = 1024;
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
+/// The host that clients ask for.
+pub(crate) const HOST: &str = "app.test";
+/// The method that gRPC clients call.
+pub(crate) const UNARY: &str = "/bench.Echo/Unary";
+/// Bytes of a gRPC message, each way.
+const UNARY_MESSAGE: usize = 64;
 /// Where POSTs go; the reply is small.
 pub(crate) const UPLOAD: &str = "/upload";
 /// Paths that tell which version of a configuration is in force begin with this; the reply is small.
@@ -17,6 +23,24 @@ pub(crate) const PROBE: &str = "/generation/";
 pub(crate) const SMALL: usize = 64;
 /// Bodies that the upstream serves, by path.
 pub(crate) const BODIES: &[(&str, usize)] = &[("/1k", 1024), ("/64k", 64 * 1024), ("/8m", 8 * 1024 * 1024)];
+
+/// Headers of every request beside its host.
+pub(crate) const REQUEST_HEADERS: &[(&str, &str)] = &[
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("accept", "application/json, text/plain, */*"),
+    ("accept-encoding", "gzip, deflate, br"),
+    ("x-session", "b7ad6b7169203331-00f067aa0ba902b7"),
+    ("cookie", "session=4bf92f3577b34da6a3ce929d0e0e4736; theme=dark"),
+];
+/// Headers of every good reply beside its length.
+pub(crate) const REPLY_HEADERS: &[(&str, &str)] = &[
+    ("server", "upstream"),
+    ("date", "Mon, 05 Oct 2026 10:00:00 GMT"),
+    ("content-type", "application/json"),
+    ("cache-control", "private, max-age=60"),
+    ("etag", "\"5f3c-1a2b3c4d5e6f\""),
+    ("x-served-by", "app-7d9f8c6b5-x2x9k"),
+];
 
 /// A GET of `path` for `host`, with the headers of an ordinary client.
 pub(crate) fn get(host: &str, path: &str) -> Vec<u8> {
@@ -33,12 +57,9 @@ pub(crate) fn post(host: &str, path: &str, size: usize) -> Vec<u8> {
 
 /// A whole reply with a body of `size` bytes.
 pub(crate) fn reply(size: usize) -> Vec<u8> {
-    let mut bytes = format!(
-        "HTTP/1.1 200 OK\r\nserver: upstream\r\ndate: Mon, 05 Oct 2026 10:00:00 GMT\r\n\
-         content-type: application/json\r\ncontent-length: {size}\r\n\
-         cache-control: private, max-age=60\r\netag: \"5f3c-1a2b3c4d5e6f\"\r\nx-served-by: app-7d9f8c6b5-x2x9k\r\n\r\n"
-    )
-    .into_bytes();
+    let mut text = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n");
+    write_headers(&mut text, REPLY_HEADERS);
+    let mut bytes = (text + "\r\n").into_bytes();
     bytes.extend(body(size));
     bytes
 }
@@ -53,21 +74,24 @@ pub(crate) fn body(size: usize) -> impl Iterator<Item = u8> {
     (b'a'..=b'z').cycle().take(size)
 }
 
+/// One gRPC message, uncompressed, with its prefix of five bytes.
+pub(crate) fn unary() -> Vec<u8> {
+    let length = u32::try_from(UNARY_MESSAGE).unwrap_or_default().to_be_bytes();
+    [0].into_iter().chain(length).chain(body(UNARY_MESSAGE)).collect()
+}
+
 fn request(method: &str, host: &str, path: &str, extra: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
-    let headers = [
-        ("host", host),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-        ("accept", "application/json, text/plain, */*"),
-        ("accept-encoding", "gzip, deflate, br"),
-        ("x-session", "b7ad6b7169203331-00f067aa0ba902b7"),
-        ("cookie", "session=4bf92f3577b34da6a3ce929d0e0e4736; theme=dark"),
-    ];
+    write_headers(&mut text, &[("host", host)]);
+    write_headers(&mut text, REQUEST_HEADERS);
+    text + extra + "\r\n"
+}
+
+fn write_headers(text: &mut String, headers: &[(&str, &str)]) {
     for (name, value) in headers {
         // Writing into a String cannot fail.
         write!(text, "{name}: {value}\r\n").unwrap_or_default();
     }
-    text + extra + "\r\n"
 }
 
 /// What the upstream reads of a request.

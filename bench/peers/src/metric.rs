@@ -17,6 +17,10 @@ const fn metric(key: &'static str, title: &'static str, digits: usize) -> Metric
 
 /// CPU microseconds of the proxy (all its processes and threads) per request.
 pub(crate) const CPU_US: Metric = metric("cpu_us_per_request", "CPU us/req", 2);
+/// The same with the upstream on TCP, where the scenario has it elsewhere.
+pub(crate) const TCP_CPU_US: Metric = metric("tcp_cpu_us_per_request", "over TCP", 2);
+/// CPU with the upstream on a unix socket over CPU with it on TCP.
+pub(crate) const LEG_RATIO: Metric = metric("unix_over_tcp", "unix / TCP", 2);
 /// Completed requests per second.
 pub(crate) const RATE: Metric = metric("requests_per_second", "req/s", 0);
 /// Median latency in microseconds, seen by the client.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::metric::Metric;
-use crate::stats::{self, Sample};
+use crate::stats::{self, Disturbance, Sample};
 
 /// A round whose primary figure is above this times the peer's median is repeated once.
 const OUTLIER: f64 = 1.25;
@@ -84,9 +84,9 @@ fn judge<'a>(rows: impl Iterator<Item = &'a mut Row>, primary: &Metric) {
         for (index, sample) in samples.iter_mut().enumerate() {
             let slowness = sample.message_ns / quickest;
             if slowness > SLOW_CORE {
-                sample.disturbed.get_or_insert_with(|| format!("a core {:.0} % slower", (slowness - 1.0) * 100.0));
+                sample.disturbed.get_or_insert(Disturbance::SlowCore(slowness - 1.0));
             } else if outliers.contains(&index) {
-                sample.disturbed.get_or_insert_with(|| format!("more than {OUTLIER} x the median"));
+                sample.disturbed.get_or_insert(Disturbance::Outlier(OUTLIER));
             }
         }
     }
@@ -163,6 +163,6 @@ mod tests {
         let samples = rows[0].outcome.as_ref().unwrap();
         assert_eq!(samples[1].value(&CPU_US), Some(3.0));
         // 3 is more than 1.25 times the median of 1 and 3: marked, but not repeated again.
-        assert!(samples[1].disturbed.as_ref().unwrap().contains("median"));
+        assert_eq!(samples[1].disturbed, Some(Disturbance::Outlier(OUTLIER)));
     }
 }

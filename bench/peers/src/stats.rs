@@ -1,6 +1,7 @@
 //! Medians and spreads of rounds.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::metric::{ERRORS, Metric};
 
@@ -11,13 +12,13 @@ pub(crate) struct Sample {
     /// Time of the fixed work around this round; 0 if not taken.
     pub(crate) message_ns: f64,
     /// Why this round is not to be trusted, if so.
-    pub(crate) disturbed: Option<String>,
+    pub(crate) disturbed: Option<Disturbance>,
     /// A remark for the reader, such as the first error of the round.
     pub(crate) note: Option<String>,
 }
 
 impl Sample {
-    pub(crate) fn new(disturbed: Option<String>, note: Option<String>) -> Self {
+    pub(crate) fn new(disturbed: Option<Disturbance>, note: Option<String>) -> Self {
         Self { disturbed, note, ..Self::default() }
     }
 
@@ -37,6 +38,50 @@ impl Sample {
 
     pub(crate) fn value(&self, metric: &Metric) -> Option<f64> {
         self.values.get(metric.key).copied()
+    }
+}
+
+/// Why a round is not to be trusted; shares and excesses are fractions of one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Disturbance {
+    /// Of the cores, by the hypervisor.
+    Steal(f64),
+    /// Of the cores, by processes that are not part of the measurement.
+    Others(f64),
+    /// How much longer the fixed work took.
+    SlowCore(f64),
+    /// The main figure is more than so many times its median.
+    Outlier(f64),
+}
+
+impl Disturbance {
+    /// The worst of each kind.
+    pub(crate) fn worst(of: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut kinds: Vec<Self> = Vec::new();
+        for one in of {
+            match kinds.iter_mut().find(|k| std::mem::discriminant(*k) == std::mem::discriminant(&one)) {
+                Some(known) if known.extent() >= one.extent() => {}
+                Some(known) => *known = one,
+                None => kinds.push(one),
+            }
+        }
+        kinds
+    }
+
+    fn extent(self) -> f64 {
+        let (Self::Steal(extent) | Self::Others(extent) | Self::SlowCore(extent) | Self::Outlier(extent)) = self;
+        extent
+    }
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steal(share) => write!(f, "steal {:.0} %", share * 100.0),
+            Self::Others(share) => write!(f, "other processes {:.0} %", share * 100.0),
+            Self::SlowCore(excess) => write!(f, "a core {:.0} % slower", excess * 100.0),
+            Self::Outlier(ratio) => write!(f, "more than {ratio:.2} x the median"),
+        }
     }
 }
 
@@ -99,6 +144,12 @@ mod tests {
         assert_eq!(Summary::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
         assert_eq!(Summary::of([]), None);
         assert_eq!(Summary::of([f64::NAN, 1.0]).unwrap().max, 1.0);
+    }
+
+    #[test]
+    fn the_worst_of_each_kind_counts() {
+        use Disturbance::{Others, Steal};
+        assert_eq!(Disturbance::worst([Steal(0.1), Others(0.2), Steal(0.3), Steal(0.2)]), [Steal(0.3), Others(0.2)]);
     }
 
     #[test]

@@ -1,24 +1,79 @@
-//! The upstream: fixed HTTP/1.1 replies by path on one port, an echo of 1 KB messages on another.
+//! The upstream: fixed HTTP/1.1 replies by path on one port and on a unix socket, an echo of 1 KB messages on another
+//! port, HTTP/2 and TLS on two more.
 //!
 //! A process of its own on the load core. It ends when its standard input closes, so it never outlives the run.
 
 mod conn;
+mod modern;
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, UnixListener};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::certificate::Certificate;
+use crate::launch;
 use crate::message;
-use conn::{Conn, Served};
+use conn::{Conn, Served, Socket};
 
 const HTTP: Token = Token(0);
 const TCP: Token = Token(1);
-const FIRST: usize = 2;
+const UNIX: Token = Token(2);
+const FIRST: usize = 3;
 const SCRATCH: usize = 256 * 1024;
+
+/// Where the upstream listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    /// HTTP/1.1.
+    pub(crate) http: SocketAddr,
+    /// The echo.
+    pub(crate) tcp: SocketAddr,
+    /// HTTP/2 with prior knowledge.
+    pub(crate) h2c: SocketAddr,
+    /// HTTP/2 and HTTP/1.1 over TLS: what clients are measured against without a proxy.
+    pub(crate) tls: SocketAddr,
+    /// A directory with the certificate, in which the socket for HTTP/1.1 is made.
+    pub(crate) dir: PathBuf,
+}
+
+impl Addresses {
+    /// Free ports; `dir` must hold the certificate.
+    pub(crate) fn free(dir: PathBuf) -> Result<Self> {
+        let next = launch::free_address;
+        Ok(Self { http: next()?, tcp: next()?, h2c: next()?, tls: next()?, dir })
+    }
+
+    /// HTTP/1.1 on a unix socket.
+    pub(crate) fn unix(&self) -> PathBuf {
+        self.dir.join("http.sock")
+    }
+
+    pub(crate) fn ports(&self) -> [SocketAddr; 4] {
+        [self.http, self.tcp, self.h2c, self.tls]
+    }
+
+    /// As arguments of the process that serves them.
+    pub(crate) fn to_args(&self) -> Vec<OsString> {
+        let ports = self.ports().into_iter().map(|port| port.to_string().into());
+        std::iter::once(self.dir.clone().into_os_string()).chain(ports).collect()
+    }
+
+    /// Reads what [`Addresses::to_args`] wrote.
+    pub(crate) fn parse(args: &[OsString]) -> Result<Self> {
+        let port = |index: usize| -> Result<SocketAddr> {
+            let text = args.get(index).and_then(|a| a.to_str()).context("an address is missing")?;
+            text.parse().with_context(|| format!("address {text:?}"))
+        };
+        let dir = args.first().context("the directory is missing")?.into();
+        Ok(Self { dir, http: port(1)?, tcp: port(2)?, h2c: port(3)?, tls: port(4)? })
+    }
+}
 
 /// The replies of the HTTP port, built once.
 pub(crate) struct Replies {
@@ -50,16 +105,27 @@ impl Replies {
 }
 
 /// Serves until standard input closes.
-pub(crate) fn run(http: SocketAddr, tcp: SocketAddr) -> Result<()> {
+pub(crate) fn run(addresses: &Addresses) -> Result<()> {
     std::thread::spawn(|| {
         let mut sink = [0; 64];
         while std::io::stdin().read(&mut sink).is_ok_and(|n| n > 0) {}
         std::process::exit(0);
     });
+    let (h2c, tls) = (addresses.h2c, addresses.tls);
+    let config = Certificate::in_dir(&addresses.dir).server()?;
+    std::thread::spawn(move || {
+        if let Err(why) = modern::run(h2c, tls, config) {
+            eprintln!("the upstream: {why:#}");
+            std::process::exit(1);
+        }
+    });
+    let bind = |port: SocketAddr| TcpListener::bind(port).with_context(|| format!("binding {port}"));
+    let unix = addresses.unix();
     let mut server = Server {
         poll: Poll::new()?,
-        http: TcpListener::bind(http).with_context(|| format!("binding {http}"))?,
-        tcp: TcpListener::bind(tcp).with_context(|| format!("binding {tcp}"))?,
+        http: bind(addresses.http)?,
+        tcp: bind(addresses.tcp)?,
+        unix: UnixListener::bind(&unix).with_context(|| format!("binding {}", unix.display()))?,
         conns: Vec::new(),
         free: Vec::new(),
         replies: Replies::new(),
@@ -67,6 +133,7 @@ pub(crate) fn run(http: SocketAddr, tcp: SocketAddr) -> Result<()> {
     };
     server.poll.registry().register(&mut server.http, HTTP, Interest::READABLE)?;
     server.poll.registry().register(&mut server.tcp, TCP, Interest::READABLE)?;
+    server.poll.registry().register(&mut server.unix, UNIX, Interest::READABLE)?;
     server.serve()
 }
 
@@ -74,6 +141,7 @@ struct Server {
     poll: Poll,
     http: TcpListener,
     tcp: TcpListener,
+    unix: UnixListener,
     conns: Vec<Option<Conn>>,
     free: Vec<usize>,
     replies: Replies,
@@ -90,7 +158,7 @@ impl Server {
             }
             for event in &events {
                 match event.token() {
-                    token @ (HTTP | TCP) => self.accept(token)?,
+                    token @ (HTTP | TCP | UNIX) => self.accept(token)?,
                     Token(token) => self.drive(token - FIRST),
                 }
             }
@@ -99,15 +167,19 @@ impl Server {
 
     fn accept(&mut self, port: Token) -> Result<()> {
         loop {
-            let listener = if port == HTTP { &self.http } else { &self.tcp };
-            let mut stream: TcpStream = match listener.accept() {
-                Ok((stream, _)) => stream,
+            let accepted = match port {
+                UNIX => self.unix.accept().map(|(stream, _)| Socket::Unix(stream)),
+                TCP => self.tcp.accept().map(|(stream, _)| Socket::Tcp(stream)),
+                _ => self.http.accept().map(|(stream, _)| Socket::Tcp(stream)),
+            };
+            let mut stream = match accepted {
+                Ok(stream) => stream,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 // The peer gave up while it waited in the queue.
                 Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
                 Err(e) => return Err(e).context("accepting"),
             };
-            stream.set_nodelay(true)?;
+            stream.prepare()?;
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.conns.push(None);
                 self.conns.len() - 1
@@ -115,7 +187,7 @@ impl Server {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(slot + FIRST), interest)?;
             if let Some(place) = self.conns.get_mut(slot) {
-                *place = Some(if port == HTTP { Conn::http(stream) } else { Conn::echo(stream) });
+                *place = Some(if port == TCP { Conn::echo(stream) } else { Conn::http(stream) });
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::procfs::{self, CoreTicks};
+use crate::stats::Disturbance;
 
 /// Steal above this share of a core spoils a round.
 const MAX_STEAL: f64 = 0.02;
@@ -31,7 +32,7 @@ impl Watch {
     }
 
     /// Why the time since then was disturbed, if it was.
-    pub(crate) fn end(self, own: &[u32]) -> Result<Option<String>> {
+    pub(crate) fn end(self, own: &[u32]) -> Result<Option<Disturbance>> {
         let elapsed = self.began.elapsed();
         let own = Duration::from_nanos(procfs::cpu_ns(own).saturating_sub(self.own_ns));
         let mut delta = CoreTicks::default();
@@ -44,14 +45,14 @@ impl Watch {
     }
 }
 
-fn judge(delta: CoreTicks, own: Duration, elapsed: Duration) -> Option<String> {
+fn judge(delta: CoreTicks, own: Duration, elapsed: Duration) -> Option<Disturbance> {
     let share = |ticks: u64| TICK.as_secs_f64() * ticks as f64 / elapsed.as_secs_f64();
     let steal = share(delta.steal);
     let foreign = share(delta.busy) - own.as_secs_f64() / elapsed.as_secs_f64();
     if steal > MAX_STEAL {
-        Some(format!("steal {:.0} %", steal * 100.0))
+        Some(Disturbance::Steal(steal))
     } else if foreign > MAX_FOREIGN {
-        Some(format!("other processes {:.0} %", foreign * 100.0))
+        Some(Disturbance::Others(foreign))
     } else {
         None
     }
@@ -67,8 +68,8 @@ mod tests {
         let ticks = |busy, steal| CoreTicks { busy, steal, idle: 0 };
         assert_eq!(judge(ticks(100, 0), second, second), None);
         assert_eq!(judge(ticks(100, 2), second, second), None);
-        assert_eq!(judge(ticks(100, 3), second, second).as_deref(), Some("steal 3 %"));
-        assert_eq!(judge(ticks(150, 0), second, second).as_deref(), Some("other processes 50 %"));
+        assert_eq!(judge(ticks(100, 3), second, second), Some(Disturbance::Steal(0.03)));
+        assert_eq!(judge(ticks(150, 0), second, second), Some(Disturbance::Others(0.5)));
         assert_eq!(judge(ticks(90, 0), second, second), None);
     }
 }

@@ -1,9 +1,11 @@
-//! The closed-loop client: N keep-alive connections, one request in flight on each.
+//! The closed-loop client: N connections, one request in flight on each, over plain TCP or TLS.
 //!
 //! One thread, edge-triggered epoll, one read and one write per small request: it shares its core with the
 //! upstream, so every microsecond it saves raises the load that a proxy can be shown.
 
+pub(crate) mod h2;
 mod reply;
+mod transport;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -15,9 +17,14 @@ use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 pub(crate) use reply::Expect;
 use reply::{Progress, ReplyReader};
+use transport::Transport;
+
+use crate::message::HOST;
 
 /// Connections opened at once: below the accept backlog of any proxy.
 const WAVE: usize = 64;
@@ -33,6 +40,9 @@ pub(crate) struct Plan {
     pub(crate) target: SocketAddr,
     pub(crate) request: Arc<[u8]>,
     pub(crate) expect: Expect,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// A connection of its own for every request; its latency then begins with the connect.
+    pub(crate) fresh: bool,
 }
 
 /// What happened in one window of time.
@@ -80,7 +90,7 @@ pub(crate) struct Load {
 }
 
 struct Conn {
-    stream: TcpStream,
+    stream: Transport,
     reader: ReplyReader,
     /// Bytes of the request written so far.
     written: usize,
@@ -143,23 +153,26 @@ impl Load {
 
     fn open(&mut self, looping: bool) -> Result<()> {
         let token = Token(self.conns.len());
-        let stream = self.connect(token)?;
-        let mut conn =
-            Conn { stream, reader: ReplyReader::default(), written: 0, sent_at: Instant::now(), looping, dead: false };
+        let mut conn = self.connect(token, looping)?;
         conn.write(&self.plan.request)?;
         self.conns.push(conn);
         Ok(())
     }
 
-    fn connect(&self, token: Token) -> Result<TcpStream> {
-        let target = self.plan.target;
+    fn connect(&self, token: Token, looping: bool) -> Result<Conn> {
+        let (target, begun) = (self.plan.target, Instant::now());
         let stream = std::net::TcpStream::connect_timeout(&target, CONNECT_TIMEOUT)
             .with_context(|| format!("connecting to {target}"))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(stream)
+        let stream = match &self.plan.tls {
+            None => Transport::plain(stream),
+            Some(config) => Transport::tls(stream, config.clone(), ServerName::try_from(HOST)?)?,
+        };
+        let sent_at = if self.plan.fresh { begun } else { Instant::now() };
+        Ok(Conn { stream, reader: ReplyReader::default(), written: 0, sent_at, looping, dead: false })
     }
 
     /// Serves events until `time` has passed or `done`. The end comes from a thread, because a timeout given to
@@ -211,18 +224,12 @@ impl Load {
             }
             return Ok(());
         }
-        let stream = self.connect(token)?;
+        let mut fresh = self.connect(token, true)?;
+        // A connection that dies at once shows it again as an event.
+        fresh.write(&self.plan.request).unwrap_or_default();
         if let Some(conn) = self.conns.get_mut(token.0) {
-            *conn = Conn {
-                stream,
-                reader: ReplyReader::default(),
-                written: 0,
-                sent_at: Instant::now(),
-                looping: true,
-                dead: false,
-            };
-            // A connection that dies at once shows it again as an event.
-            conn.write(&self.plan.request).unwrap_or_default();
+            conn.stream.close();
+            *conn = fresh;
         }
         Ok(())
     }
@@ -230,14 +237,15 @@ impl Load {
 
 enum Next {
     Wait,
-    /// The peer ends the connection after a good reply.
+    /// The connection ends after a good reply, by the peer's will or by the plan.
     Reconnect,
 }
 
 impl Conn {
     fn drive(&mut self, plan: &Plan, scratch: &mut [u8], window: &mut Window) -> Result<Next, String> {
+        self.stream.flush().map_err(|e| format!("write: {e}"))?;
         if self.written < plan.request.len() {
-            self.write(&plan.request).map_err(|e| format!("write: {}", e.kind()))?;
+            self.write(&plan.request).map_err(|e| format!("write: {e}"))?;
         }
         loop {
             let got = match self.stream.read(scratch) {
@@ -245,26 +253,25 @@ impl Conn {
                 Ok(got) => got,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Next::Wait),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(format!("read: {}", e.kind())),
+                Err(e) => return Err(format!("read: {e}")),
             };
             if let Progress::Complete { close } = self.reader.feed(plan.expect, scratch.get(..got).unwrap_or(&[]))? {
                 let now = Instant::now();
                 window.completed += 1;
                 window.latency.saturating_record((now - self.sent_at).as_nanos() as u64);
-                if close {
+                if close || (plan.fresh && self.looping) {
                     return Ok(Next::Reconnect);
                 }
                 if self.looping {
                     self.written = 0;
                     self.sent_at = now;
-                    self.write(&plan.request).map_err(|e| format!("write: {}", e.kind()))?;
+                    self.write(&plan.request).map_err(|e| format!("write: {e}"))?;
                 }
                 // Edge-triggered without reading to EAGAIN: nothing can be queued before the next request's reply,
                 // and that reply is a new edge.
                 return Ok(Next::Wait);
             }
-            // A short read means that the socket is empty: what comes next is a new edge.
-            if got < scratch.len() {
+            if self.stream.drained(got, scratch.len()) {
                 return Ok(Next::Wait);
             }
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Found, Peer, Places, Program, Site};
+use super::{Found, Mode, Peer, Places, Program, Site};
 
 pub(crate) struct Direct;
 
@@ -17,6 +17,10 @@ impl Peer for Direct {
 
     fn program(&self, _found: &Found, _site: &Site) -> Result<Option<Program>> {
         Ok(None)
+    }
+
+    fn carries(&self, _mode: Mode) -> bool {
+        true
     }
 
     fn is_process(&self) -> bool {

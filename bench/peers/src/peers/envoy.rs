@@ -5,6 +5,8 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use crate::certificate::Certificate;
+
 use super::{Found, Mode, Peer, Places, Program, Site};
 
 pub(crate) struct Envoy;
@@ -26,6 +28,10 @@ impl Peer for Envoy {
         Ok(Found { path, version: version_in(&text).unwrap_or(&text).to_owned() })
     }
 
+    fn carries(&self, mode: Mode) -> bool {
+        mode != Mode::Unix
+    }
+
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
         let file = site.dir.join("envoy.yaml");
         fs::write(&file, config(site)).with_context(|| format!("writing {}", file.display()))?;
@@ -42,9 +48,11 @@ fn version_in(text: &str) -> Option<&str> {
 
 fn config(site: &Site) -> String {
     let filter = match site.mode {
-        Mode::Http => HTTP_FILTER,
         Mode::Tcp => TCP_FILTER,
+        _ => HTTP_FILTER,
     };
+    let tls = if site.mode == Mode::Tls { downstream_tls(&site.certificate) } else { String::new() };
+    let cluster = if site.mode.is_h2c() { H2_CLUSTER } else { "" };
     let (listen, upstream) = (site.listen.port(), site.upstream.port());
     format!(
         "static_resources:
@@ -54,12 +62,12 @@ fn config(site: &Site) -> String {
     enable_reuse_port: true
     filter_chains:
     - filters:
-{filter}  clusters:
+{filter}{tls}  clusters:
   - name: app
     type: STATIC
     connect_timeout: 5s
     lb_policy: ROUND_ROBIN
-    circuit_breakers:
+{cluster}    circuit_breakers:
       thresholds:
       - {{ priority: DEFAULT, max_connections: 1000000000, max_pending_requests: 1000000000, max_requests: 1000000000, max_retries: 1000000000 }}
     load_assignment:
@@ -70,6 +78,29 @@ fn config(site: &Site) -> String {
 "
     )
 }
+
+/// The cipher suites of TLS 1.3 cannot be chosen: the client offers only one.
+fn downstream_tls(certificate: &Certificate) -> String {
+    let (chain, key) = (certificate.chain.display(), certificate.key.display());
+    format!(
+        r#"      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}
+            tls_certificates:
+            - {{ certificate_chain: {{ filename: "{chain}" }}, private_key: {{ filename: "{key}" }} }}
+"#
+    )
+}
+
+const H2_CLUSTER: &str = r#"    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }
+"#;
 
 const HTTP_FILTER: &str = r#"      - name: envoy.filters.network.http_connection_manager
         typed_config:

@@ -19,6 +19,10 @@ impl Peer for Haproxy {
         Ok(Found { path, version: super::version_in(&text).unwrap_or(text) })
     }
 
+    fn carries(&self, _mode: Mode) -> bool {
+        true
+    }
+
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
         let file = site.dir.join("haproxy.cfg");
         fs::write(&file, config(site)).with_context(|| format!("writing {}", file.display()))?;
@@ -27,14 +31,24 @@ impl Peer for Haproxy {
 }
 
 fn config(site: &Site) -> String {
-    let Site { listen, upstream, .. } = site;
+    let Site { listen, upstream, unix, certificate, .. } = site;
+    let bind = match site.mode {
+        Mode::Tls => format!(" ssl crt {} alpn h2,http/1.1", certificate.both.display()),
+        mode if mode.is_h2c() => " proto h2".to_owned(),
+        _ => String::new(),
+    };
+    let server = match site.mode {
+        Mode::Unix => format!("unix@{}", unix.display()),
+        mode if mode.is_h2c() => format!("{upstream} proto h2"),
+        _ => upstream.to_string(),
+    };
     // Twice the default buffer: a request of 16 KB with its head then fits, which measured a quarter cheaper; larger
     // ones made everything dearer.
     // No strict limits: with connections reused, far fewer descriptors are needed than twice maxconn, which it demands.
     // `always`: the manual allows it where, as here, the upstream keeps idle connections open.
     let mode = match site.mode {
-        Mode::Http => "  mode http\n  option http-keep-alive\n  http-reuse always\n  option forwardfor\n",
         Mode::Tcp => "  mode tcp\n",
+        _ => "  mode http\n  option http-keep-alive\n  http-reuse always\n  option forwardfor\n",
     };
     format!(
         "global
@@ -42,6 +56,8 @@ fn config(site: &Site) -> String {
   tune.bufsize 32768
   maxconn 15000
   no strict-limits
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
 defaults
 {mode}  no log
   timeout connect 5s
@@ -49,10 +65,10 @@ defaults
   timeout server 600s
   timeout http-keep-alive 600s
 frontend web
-  bind {listen} backlog 4096
+  bind {listen} backlog 4096{bind}
   default_backend app
 backend app
-  server s1 {upstream} pool-purge-delay 600s
+  server s1 {server} pool-purge-delay 600s
 "
     )
 }

@@ -4,6 +4,7 @@ mod direct;
 mod envoy;
 mod haproxy;
 mod nginx;
+mod pingora;
 mod pump;
 pub(crate) mod ringway;
 
@@ -13,8 +14,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::certificate::Certificate;
 use crate::launch::Program;
 pub(crate) use envoy::{PROGRAM as ENVOY_PROGRAM, WHEEL as ENVOY_WHEEL};
+pub(crate) use pingora::{MANIFEST as PINGORA_MANIFEST, TARGET as PINGORA_TARGET};
 
 /// Every peer, in the order of the tables.
 pub(crate) const PEERS: &[&dyn Peer] = &[
@@ -25,6 +28,7 @@ pub(crate) const PEERS: &[&dyn Peer] = &[
     &nginx::NGINX_TCP,
     &haproxy::Haproxy,
     &envoy::Envoy,
+    &pingora::Pingora,
 ];
 
 /// A proxy: how to find it and how to start it, tuned as its own manual says for production.
@@ -38,8 +42,13 @@ pub(crate) trait Peer: Sync {
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>>;
 
     /// Whether it can carry `mode` and would add a row of its own.
-    fn carries(&self, _mode: Mode) -> bool {
-        true
+    fn carries(&self, mode: Mode) -> bool {
+        matches!(mode, Mode::Http | Mode::Tcp)
+    }
+
+    /// Why it cannot do what `mode` asks, where that is worth a row.
+    fn cannot(&self, _mode: Mode) -> Option<&'static str> {
+        None
     }
 
     /// Whether it opens one upstream connection per client connection: many clients need twice the descriptors.
@@ -53,11 +62,27 @@ pub(crate) trait Peer: Sync {
     }
 }
 
-/// What the proxy is to understand of the traffic.
+/// What the proxy is to understand of the traffic, and what it meets on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// HTTP/1.1 on both sides.
     Http,
+    /// The same with the upstream on a unix socket.
+    Unix,
     Tcp,
+    /// TLS with HTTP/2 and HTTP/1.1 by ALPN, to plain HTTP/1.1.
+    Tls,
+    /// Prior-knowledge HTTP/2 on both sides.
+    H2c,
+    /// The same, carrying gRPC.
+    Grpc,
+}
+
+impl Mode {
+    /// HTTP/2 without TLS on both sides.
+    fn is_h2c(self) -> bool {
+        matches!(self, Self::H2c | Self::Grpc)
+    }
 }
 
 /// Where programs are looked for.
@@ -85,6 +110,9 @@ pub(crate) struct Site {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) upstream: SocketAddr,
+    /// Where HTTP/1.1 is served too.
+    pub(crate) unix: PathBuf,
+    pub(crate) certificate: Certificate,
     /// A directory of its own.
     pub(crate) dir: PathBuf,
 }
@@ -125,10 +153,16 @@ fn version_in(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    pub(crate) fn site(mode: Mode, dir: &Path) -> Site {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (unix, certificate) = (dir.join("sock"), Certificate::in_dir(dir));
+        Site { mode, listen: at(1), admin: at(2), upstream: at(3), unix, certificate, dir: dir.to_owned() }
+    }
 
     #[test]
     fn names_are_unique_and_found() {
@@ -148,10 +182,9 @@ mod tests {
     #[test]
     fn every_peer_writes_its_configuration() {
         let dir = crate::scratch::ScratchDir::new("peers-test").unwrap();
-        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        for mode in [Mode::Http, Mode::Tcp] {
-            for peer in PEERS {
-                let site = Site { mode, listen: at(1), admin: at(2), upstream: at(3), dir: dir.path().to_owned() };
+        for mode in [Mode::Http, Mode::Unix, Mode::Tcp, Mode::Tls, Mode::H2c, Mode::Grpc] {
+            for peer in PEERS.iter().filter(|p| p.carries(mode) && p.cannot(mode).is_none()) {
+                let site = site(mode, dir.path());
                 let found = Found { path: "/bin/true".into(), version: "1".into() };
                 let program = peer.program(&found, &site).unwrap();
                 assert_eq!(program.is_some(), peer.is_process(), "{}", peer.name());

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::certificate::Certificate;
+
 use super::{Found, Mode, Peer, Places, Program, Site};
 
 /// nginx in the mode that the scenario asks for.
@@ -48,6 +50,10 @@ impl Peer for Nginx {
         !self.stream_only || mode == Mode::Http
     }
 
+    fn cannot(&self, mode: Mode) -> Option<&'static str> {
+        (mode == Mode::H2c).then_some("nginx 1.22 speaks HTTP/2 to an upstream for gRPC only (grpc_pass)")
+    }
+
     fn pairs_connections(&self) -> bool {
         self.stream_only
     }
@@ -69,7 +75,17 @@ fn main_config() -> String {
 /// Replies are streamed through one large buffer, as the other proxies do: measured against four ways of buffering
 /// them, this takes least CPU for large replies and no more for small ones. Requests are buffered, which is cheaper.
 fn http_config(site: &Site) -> String {
-    let Site { listen, upstream, .. } = site;
+    let Site { listen, upstream, unix, certificate, .. } = site;
+    let server = match site.mode {
+        Mode::Unix => format!("unix:{}", unix.display()),
+        _ => upstream.to_string(),
+    };
+    let (options, tls) = match site.mode {
+        Mode::Tls => (" ssl http2", tls_config(certificate)),
+        Mode::Grpc => (" http2", String::new()),
+        _ => ("", String::new()),
+    };
+    let location = if site.mode == Mode::Grpc { GRPC_LOCATION } else { HTTP_LOCATION };
     main_config()
         + &format!(
             "http {{
@@ -85,25 +101,44 @@ fn http_config(site: &Site) -> String {
   proxy_buffer_size 128k;
   proxy_buffers 4 128k; # unused, but checked against the size above
   upstream app {{
-    server {upstream};
+    server {server};
     keepalive 16384;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
   }}
   server {{
-    listen {listen} reuseport backlog=4096;
-    location / {{
-      proxy_pass http://app;
+    listen {listen} reuseport backlog=4096{options};
+{tls}    location / {{
+{location}    }}
+  }}
+}}
+"
+        )
+}
+
+const HTTP_LOCATION: &str = "      proxy_pass http://app;
       proxy_http_version 1.1;
       proxy_set_header Connection \"\";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
-    }}
-  }}
-}}
+";
+
+const GRPC_LOCATION: &str = "      grpc_pass grpc://app;
+      grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      grpc_set_header X-Forwarded-Proto $scheme;
+";
+
+fn tls_config(certificate: &Certificate) -> String {
+    let (chain, key) = (certificate.chain.display(), certificate.key.display());
+    format!(
+        "    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+    ssl_session_cache shared:tls:10m;
 "
-        )
+    )
 }
 
 fn stream_config(site: &Site) -> String {

@@ -22,6 +22,10 @@ impl Peer for Ringway {
         Ok(Found { path, version: super::version_in(&text).unwrap_or(text) })
     }
 
+    fn carries(&self, _mode: Mode) -> bool {
+        true
+    }
+
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
         let file = site.dir.join(CONFIG);
         // A scenario may have written one of its own.
@@ -38,13 +42,30 @@ pub(crate) const ROUTE_ALL: &str =
 
 /// A configuration for `site` with `virtual_hosts`, entries of a YAML list indented by eight spaces.
 pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
-    let Site { listen, admin, upstream, .. } = site;
-    let (listener, protocol) = match site.mode {
-        Mode::Http => (format!("    protocol: http1\n    routes:\n      virtual_hosts:\n{virtual_hosts}"), "http1"),
-        Mode::Tcp => ("    protocol: tcp\n    cluster: app\n".to_owned(), "tcp"),
+    let Site { listen, admin, upstream, unix, certificate, .. } = site;
+    let (protocol, cluster) = match site.mode {
+        Mode::Http | Mode::Unix => ("http1", "http1"),
+        Mode::Tcp => ("tcp", "tcp"),
+        Mode::Tls => ("auto", "http1"),
+        Mode::H2c | Mode::Grpc => ("http2", "http2"),
+    };
+    let mut listener = format!("    protocol: {protocol}\n");
+    if site.mode == Mode::Tls {
+        let (chain, key) = (certificate.chain.display(), certificate.key.display());
+        listener += &format!(
+            "    tls: {{ certificates: [ {{ cert: \"{chain}\", key: \"{key}\" }} ], alpn: [h2, http/1.1] }}\n"
+        );
+    }
+    listener += &match site.mode {
+        Mode::Tcp => "    cluster: app\n".to_owned(),
+        _ => format!("    routes:\n      virtual_hosts:\n{virtual_hosts}"),
+    };
+    let endpoint = match site.mode {
+        Mode::Unix => format!("unix:{}", unix.display()),
+        _ => upstream.to_string(),
     };
     format!(
         "workers: 1\nadmin: {{ address: \"{admin}\" }}\nlisteners:\n  - name: web\n    address: \"{listen}\"\n{listener}\
-         clusters:\n  - {{ name: app, protocol: {protocol}, endpoints: [\"{upstream}\"] }}\n"
+         clusters:\n  - {{ name: app, protocol: {cluster}, endpoints: [\"{endpoint}\"] }}\n"
     )
 }

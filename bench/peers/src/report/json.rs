@@ -60,7 +60,7 @@ fn round(table: &Table, sample: &Sample) -> Value {
             round.insert(key.to_owned(), text.clone().into());
         }
     };
-    remark("disturbed", &sample.disturbed);
+    remark("disturbed", &sample.disturbed.map(|d| d.to_string()));
     remark("note", &sample.note);
     round.insert("calibration_ns".to_owned(), sample.message_ns.into());
     Value::Object(round)

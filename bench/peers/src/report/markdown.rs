@@ -7,10 +7,10 @@ use super::{Report, Table};
 use crate::bars::{BARS, Verdict};
 use crate::metric::Metric;
 use crate::rounds::Row;
-use crate::stats::{Sample, Summary};
+use crate::stats::{Disturbance, Sample, Summary};
 
 /// Peers that get a ratio column.
-const REFERENCES: &[&str] = &["pump", "nginx", "haproxy", "envoy"];
+const REFERENCES: &[&str] = &["pump", "nginx", "haproxy", "envoy", "pingora"];
 
 /// The whole report.
 pub(crate) fn markdown(report: &Report) -> String {
@@ -114,14 +114,18 @@ fn number(metric: &Metric, value: f64) -> String {
     format!("{value:.*}", metric.digits)
 }
 
-/// Each remark once per peer.
-fn remarks(table: &Table) -> BTreeSet<String> {
-    let of_row = |row: &Row| -> Vec<String> {
+/// One line per peer that has something to remark: the worst disturbance of each kind, and each note once.
+fn remarks(table: &Table) -> Vec<String> {
+    let of_row = |row: &Row| -> Option<String> {
         let samples = row.outcome.as_deref().unwrap_or_default();
-        let said = samples.iter().flat_map(|s| [&s.disturbed, &s.note]).flatten();
-        said.map(|remark| format!("{}: {remark}", row.peer)).collect()
+        let worst = Disturbance::worst(samples.iter().filter_map(|s| s.disturbed));
+        let worst: Vec<String> = worst.iter().map(Disturbance::to_string).collect();
+        let notes: BTreeSet<&String> = samples.iter().filter_map(|s| s.note.as_ref()).collect();
+        let disturbed = (!worst.is_empty()).then(|| format!("disturbed, at worst by {}", worst.join(", ")));
+        let remarks: Vec<String> = disturbed.into_iter().chain(notes.into_iter().cloned()).collect();
+        (!remarks.is_empty()).then(|| format!("{}: {}", row.peer, remarks.join("; ")))
     };
-    table.rows.iter().flat_map(of_row).collect()
+    table.rows.iter().filter_map(of_row).collect()
 }
 
 fn cells(cells: &[String]) -> String {
@@ -159,8 +163,7 @@ About it.
 | nginx | 19.00 (18.00..20.00) | - | 1.00 | 2 (1 disturbed) |
 | envoy | skipped: no envoy | | | |
 
-- nginx: status 502
-- nginx: steal 5 %
+- nginx: disturbed, at worst by steal 5 %; status 502
 
 ## Bars
 

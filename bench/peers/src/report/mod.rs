@@ -59,6 +59,7 @@ impl Table {
 pub(crate) mod tests {
     use super::*;
     use crate::metric::{CPU_US, RATE};
+    use crate::stats::Disturbance;
 
     /// A table with two rounds per row, the second 10 % above the first.
     pub(crate) fn table(scenario: &'static str, rows: &[(&'static str, f64)]) -> Table {
@@ -77,7 +78,7 @@ pub(crate) mod tests {
         table.rows.push(Row { peer: "envoy", outcome: Err("skipped: no envoy".into()) });
         if let Some(Ok([_, second])) = table.rows.get_mut(1).map(|r| r.outcome.as_deref_mut()) {
             second.set(&CPU_US, 20.0);
-            second.disturbed = Some("steal 5 %".into());
+            second.disturbed = Some(Disturbance::Steal(0.05));
             second.note = Some("status 502".into());
         }
         let machine = Machine { cpu: "A CPU".into(), cores: 2, kernel: "6.18".into(), date: "2026-01-01".into() };

@@ -1,24 +1,28 @@
-//! 10,000 connections that did one request each and then nothing: what they cost in memory and CPU.
+//! Thousands of connections that did one request each and then nothing: what they cost in memory and CPU.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{FRESH_ROUNDS, GET_1K, Scenario, mib, processes};
+use super::traffic::{GET_1K, H1, Over};
+use super::{FRESH_ROUNDS, Scenario, mib, processes};
 use crate::bench::{Bench, Entrant};
 use crate::cgroup::Cgroup;
 use crate::launch;
 use crate::load::Load;
 use crate::metric::{self, Metric};
-use crate::peers::Mode;
 use crate::procfs;
 use crate::rounds::{self, Row};
 use crate::stats::Sample;
 
-pub(crate) const IDLE_10K: Idle = Idle { connections: 10_000 };
+pub(crate) const IDLE_10K: Idle = Idle { name: "idle-10k", traffic: GET_1K, connections: 10_000 };
+pub(crate) const TLS_IDLE_4K: Idle =
+    Idle { name: "tls-idle-4k", traffic: H1 { ask: GET_1K.ask, over: Over::Tls }, connections: 4_000 };
 
 pub(crate) struct Idle {
+    name: &'static str,
+    traffic: H1,
     connections: usize,
 }
 
@@ -34,14 +38,15 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Scenario for Idle {
     fn name(&self) -> &'static str {
-        "idle-10k"
+        self.name
     }
 
     fn about(&self) -> String {
         format!(
-            "{} keep-alive connections, one 1 KB request each, then {} s of silence; each round a fresh process. RSS per \
+            "{} keep-alive connections{}, one 1 KB request each, then {} s of silence; each round a fresh process. RSS per \
              connection counts from before the first connection.",
             self.connections,
+            if self.traffic.over == Over::Tls { " over TLS 1.3" } else { "" },
             IDLE.as_secs()
         )
     }
@@ -65,7 +70,13 @@ impl Scenario for Idle {
     fn run(&self, bench: &Bench) -> Result<Vec<Row>> {
         let rounds = bench.options.rounds.min(FRESH_ROUNDS);
         let round = |entrant: &mut &Entrant| self.round(bench, entrant);
-        Ok(rounds::interleave(rounds, processes(bench, Mode::Http), self.primary(), || bench.message_ns(), round))
+        Ok(rounds::interleave(
+            rounds,
+            processes(bench, self.traffic.mode()),
+            self.primary(),
+            || bench.message_ns(),
+            round,
+        ))
     }
 }
 
@@ -84,12 +95,12 @@ impl Idle {
         };
         let core = [bench.options.proxy_core];
         let dir = cgroup.as_ref().map(Cgroup::dir);
-        let mut instance = bench.launch(entrant, Mode::Http, &core, dir, |_| Ok(()))?;
+        let mut instance = bench.launch(entrant, self.traffic.mode(), &core, dir, |_| Ok(()))?;
         thread::sleep(SETTLE);
         let charge = || cgroup.as_ref().and_then(Cgroup::charge);
         let (rss_before, charge_before) = (instance.rss(), charge());
 
-        let mut idle = Load::start_idle(GET_1K.plan(instance.target), connections, OPEN_PATIENCE)?;
+        let mut idle = Load::start_idle(self.traffic.plan(bench, instance.target)?, connections, OPEN_PATIENCE)?;
         thread::sleep(SETTLE);
         let (rss_open, charge_open) = (instance.rss(), charge());
 

@@ -4,14 +4,12 @@ mod closed_loop;
 mod idle;
 mod slow_readers;
 mod swap;
-
-use std::sync::Arc;
+mod traffic;
+mod unix;
 
 use anyhow::Result;
 
 use crate::bench::{Bench, Entrant};
-use crate::load::{Expect, Plan};
-use crate::message;
 use crate::metric::Metric;
 use crate::peers::Mode;
 use crate::rounds::Row;
@@ -23,7 +21,14 @@ pub(crate) const SCENARIOS: &[&dyn Scenario] = &[
     &closed_loop::H1_POST16K_C64,
     &closed_loop::TCP_1K_C64,
     &closed_loop::H1_1K_C1,
+    &closed_loop::TLS_H1_1K_C64,
+    &closed_loop::TLS_HANDSHAKE,
+    &closed_loop::H2_TLS_TO_H1,
+    &closed_loop::H2C_TO_H2C,
+    &closed_loop::GRPC_UNARY,
+    &unix::UNIX_H1_1K_C64,
     &idle::IDLE_10K,
+    &idle::TLS_IDLE_4K,
     &swap::SWAP_10K_ROUTES,
     &slow_readers::SLOW_READERS,
 ];
@@ -48,48 +53,21 @@ pub(crate) trait Scenario: Sync {
 /// Scenarios that start every proxy anew take at most this many rounds: each is long, and they vary little.
 const FRESH_ROUNDS: usize = 3;
 
-/// What the client sends.
-#[derive(Clone, Copy, Debug)]
-enum Traffic {
-    /// GET of a path with a body of this size.
-    Get(&'static str, u64),
-    /// POST of this many bytes, small reply.
-    Post(usize),
-    /// 1 KB each way.
-    Tcp,
+/// The peers of `bench` that carry `mode`, or the reason for which one is skipped.
+fn entrants(bench: &Bench, mode: Mode) -> impl Iterator<Item = (&'static str, Result<&Entrant, String>)> {
+    let ready = move |entrant: &'_ Entrant| match (entrant.peer.cannot(mode), &entrant.found) {
+        (Some(why), _) => Err(why.to_owned()),
+        (None, Err(why)) => Err(format!("skipped: {why}")),
+        (None, Ok(_)) => Ok(()),
+    };
+    let suits = bench.peers.iter().filter(move |e| e.peer.carries(mode));
+    suits.map(move |e| (e.peer.name(), ready(e).map(|()| e)))
 }
 
-/// The host that clients ask for.
-const HOST: &str = "app.test";
-
-const GET_1K: Traffic = Traffic::Get("/1k", 1024);
-
-impl Traffic {
-    fn mode(self) -> Mode {
-        if matches!(self, Self::Tcp) { Mode::Tcp } else { Mode::Http }
-    }
-
-    fn plan(self, target: std::net::SocketAddr) -> Plan {
-        let (request, expect): (Vec<u8>, Expect) = match self {
-            Self::Get(path, size) => (message::get(HOST, path), Expect::Http(size)),
-            Self::Post(size) => (message::post(HOST, message::UPLOAD, size), Expect::Http(message::SMALL as u64)),
-            Self::Tcp => (message::body(message::TCP_MESSAGE).collect(), Expect::Fixed(message::TCP_MESSAGE as u64)),
-        };
-        Plan { target, request: Arc::from(request), expect }
-    }
-}
-
-/// The peers of `bench` that are processes and carry `mode`, or the reason for which one is skipped.
+/// Those of them that are processes.
 fn processes(bench: &Bench, mode: Mode) -> Vec<(&'static str, Result<&Entrant, String>)> {
-    let suits = |e: &&Entrant| e.peer.is_process() && e.peer.carries(mode);
-    let entry = |e| (Entrant::name(e), e.found.as_ref().map(|_| e).map_err(|why| format!("skipped: {why}")));
-    bench.peers.iter().filter(suits).map(entry).collect()
-}
-
-impl Entrant {
-    fn name(&self) -> &'static str {
-        self.peer.name()
-    }
+    let is_process = |name: &str| bench.peers.iter().any(|e| e.peer.name() == name && e.peer.is_process());
+    entrants(bench, mode).filter(|(name, _)| is_process(name)).collect()
 }
 
 fn mib(bytes: u64) -> f64 {
@@ -110,14 +88,5 @@ mod tests {
             assert!(scenario.columns().contains(&scenario.primary()), "{}", scenario.name());
             assert!(!scenario.about().is_empty());
         }
-    }
-
-    #[test]
-    fn bodies_that_are_asked_for_are_served() {
-        for (path, size) in message::BODIES {
-            assert!(message::reply(*size).len() > *size, "{path}");
-        }
-        let Traffic::Get(path, size) = GET_1K else { panic!("a GET") };
-        assert!(message::BODIES.iter().any(|(p, s)| *p == path && *s as u64 == size));
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{FRESH_ROUNDS, GET_1K, HOST, Scenario, mib, processes};
+use super::traffic::GET_1K;
+use super::{FRESH_ROUNDS, Scenario, mib, processes};
 use crate::bench::{Bench, Entrant};
 use crate::load::Load;
-use crate::message;
+use crate::message::{self, HOST};
 use crate::metric::{self, Metric};
 use crate::peers::Mode;
 use crate::rounds::{self, Row};
@@ -62,7 +63,7 @@ impl Scenario for SlowReaders {
 impl SlowReaders {
     fn round(&self, bench: &Bench, entrant: &Entrant) -> Result<Sample> {
         let mut instance = bench.launch_plain(entrant, Mode::Http)?;
-        let mut load = Load::start(GET_1K.plan(instance.target), self.connections)?;
+        let mut load = Load::start(GET_1K.plan(bench, instance.target)?, self.connections)?;
         load.run(bench.options.warm_up)?;
         let watch = bench.watch(&instance.pids())?;
         let before = load.run(bench.options.window)?;

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{FRESH_ROUNDS, GET_1K, HOST, Scenario, mib, processes};
+use super::traffic::{GET_1K, Traffic};
+use super::{FRESH_ROUNDS, Scenario, mib, processes};
 use crate::bench::{Bench, Entrant, Instance};
 use crate::launch;
 use crate::load::Load;
-use crate::message;
+use crate::message::{self, HOST};
 use crate::metric::{self, Metric};
 use crate::peers::{Mode, Site, ringway};
 use crate::procfs;
@@ -88,9 +89,8 @@ impl Swap {
             Ok(())
         })?;
         let files = files.context("no configuration was prepared")?;
-        let plan = GET_1K.plan(instance.target);
-        instance.check_serves(plan.clone())?;
-        let mut load = Load::start(plan, self.connections)?;
+        Traffic::H1(GET_1K).check(bench, instance.target)?;
+        let mut load = Load::start(GET_1K.plan(bench, instance.target)?, self.connections)?;
         let worker = self.place_threads(bench, &instance, &mut load)?;
         load.run(bench.options.warm_up)?;
 
@@ -173,11 +173,11 @@ fn live_file(dir: &Path) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers;
 
     #[test]
     fn the_template_has_as_many_routes_as_it_says() {
-        let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        let site = Site { mode: Mode::Http, listen: at(1), admin: at(2), upstream: at(3), dir: "/x".into() };
+        let site = peers::tests::site(Mode::Http, Path::new("/x"));
         let text = SWAP_10K_ROUTES.template(&site);
         assert_eq!(text.matches("match:").count(), 10_000);
         assert_eq!(text.matches(writer::NUMBER).count(), 1);

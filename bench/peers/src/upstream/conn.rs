@@ -1,9 +1,11 @@
 //! One connection of the upstream: a request parser and a reply in flight.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 
-use mio::net::TcpStream;
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
 
 use super::Replies;
 use crate::message::{self, TCP_MESSAGE};
@@ -15,9 +17,68 @@ pub(crate) enum Served {
     Closed,
 }
 
+/// A stream of either kind.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Small replies leave at once.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Source for Socket {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A connection and where its request and reply stand.
 pub(crate) struct Conn {
-    stream: TcpStream,
+    stream: Socket,
     input: Input,
     /// Bytes of requests that wait for the reply before them, or for their end.
     pending: Vec<u8>,
@@ -48,15 +109,15 @@ struct Answer {
 }
 
 impl Conn {
-    pub(crate) fn http(stream: TcpStream) -> Self {
+    pub(crate) fn http(stream: Socket) -> Self {
         Self::new(stream, Input::Head)
     }
 
-    pub(crate) fn echo(stream: TcpStream) -> Self {
+    pub(crate) fn echo(stream: Socket) -> Self {
         Self::new(stream, Input::Message { got: 0 })
     }
 
-    fn new(stream: TcpStream, input: Input) -> Self {
+    fn new(stream: Socket, input: Input) -> Self {
         Self { stream, input, pending: Vec::new(), reply: None, close_after_reply: false }
     }
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{HOST, live_file};
+use super::live_file;
 use crate::message;
+use crate::message::HOST;
 
 /// Stands in the template where the version's number goes.
 pub(super) const NUMBER: &str = "@NUMBER@";
