@@ -5,17 +5,19 @@
 //! With a certificate the listener speaks TLS and offers h2 and http/1.1. Without one it takes HTTP/1.1 and
 //! prior-knowledge HTTP/2.
 
+#![forbid(unsafe_code)]
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora_core::Result;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, ProxyServiceBuilder, Session};
 

@@ -51,7 +51,7 @@ impl Peer for Nginx {
     }
 
     fn cannot(&self, mode: Mode) -> Option<&'static str> {
-        (mode == Mode::H2c).then_some("nginx 1.22 speaks HTTP/2 to an upstream for gRPC only (grpc_pass)")
+        (mode == Mode::H2c).then_some("this nginx speaks HTTP/2 to an upstream for gRPC only (grpc_pass)")
     }
 
     fn pairs_connections(&self) -> bool {
