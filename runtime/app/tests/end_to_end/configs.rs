@@ -1,11 +1,18 @@
 //! Good and bad configurations.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::proxy::{BINARY, repository};
+use crate::secrets::Authority;
 
-fn check(path: &std::path::Path) -> (bool, String) {
-    let output = Command::new(BINARY).args(["check", "-c"]).arg(path).output().unwrap();
+fn check(path: &Path) -> (bool, String) {
+    check_in(path, &std::env::temp_dir())
+}
+
+/// Checks a configuration whose files are found from a folder.
+fn check_in(path: &Path, folder: &Path) -> (bool, String) {
+    let output = Command::new(BINARY).args(["check", "-c"]).arg(path).current_dir(folder).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).unwrap())
 }
@@ -13,6 +20,13 @@ fn check(path: &std::path::Path) -> (bool, String) {
 #[test]
 fn every_example_is_accepted() {
     let mut seen = 0;
+    let home = std::env::temp_dir().join(format!("ringway-examples-{}", std::process::id()));
+    let certs = home.join("certs");
+    std::fs::create_dir_all(&certs).unwrap();
+    let authority = Authority::new();
+    authority.save(&certs, "ca.pem");
+    authority.issue("shop.example.com").save(&certs, "server");
+    authority.issue("spiffe://cluster.local/ns/shop/sa/edge").save(&certs, "client");
     for folder in ["examples", "deploy"] {
         let Ok(entries) = std::fs::read_dir(repository().join(folder)) else { continue };
         for entry in entries {
@@ -20,12 +34,13 @@ fn every_example_is_accepted() {
             let is_config = path.extension().is_some_and(|ext| ext == "yaml")
                 && std::fs::read_to_string(&path).unwrap().contains("\nlisteners:");
             if is_config {
-                let (ok, text) = check(&path);
+                let (ok, text) = check_in(&path, &home);
                 assert!(ok, "{text}");
                 seen += 1;
             }
         }
     }
+    std::fs::remove_dir_all(&home).unwrap();
     assert!(seen >= 4);
 }
 
