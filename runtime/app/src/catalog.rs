@@ -2,12 +2,13 @@
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 use ringway_http1::Http1;
+use ringway_http2::Http2;
 use ringway_io::Stream;
 use ringway_proxy::ProtocolEntry;
 use ringway_upstream::balance;
 
-/// The protocols whose connections carry requests.
-pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[ProtocolEntry::of::<Http1>()];
+/// The protocols whose connections carry requests. Where ALPN leaves the choice to us, the first is taken.
+pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[ProtocolEntry::of::<Http2>(), ProtocolEntry::of::<Http1>()];
 
 /// The stream filters.
 pub(crate) const FILTERS: &[FilterSpec] = &[];
@@ -20,4 +21,4 @@ pub(crate) const BALANCERS: &[BalancerSpec] = &[
 ];
 
 /// The protocols as the configuration sees them.
-pub(crate) const PROTOCOL_SPECS: &[ProtocolSpec] = &[PROTOCOLS[0].spec];
+pub(crate) const PROTOCOL_SPECS: &[ProtocolSpec] = &[PROTOCOLS[0].spec, PROTOCOLS[1].spec];

@@ -1,0 +1,131 @@
+//! Our `Io` as h2 wants it: tokio's traits, which need no runtime.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use ringway_api::{Chunk, ChunkQueue, Env, Io};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::scan::{Flood, FrameLimits, Scanner};
+
+/// Bytes that h2 may hand over before the stream has taken those before.
+const OUT: usize = 64 << 10;
+/// Room for what most turns send.
+const OUT_FIRST: usize = 4 << 10;
+
+/// What the transport and the loop that drives it tell each other.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// The peer has exceeded a limit; nothing of it is read any more.
+    pub(crate) flood: Cell<Option<Flood>>,
+    /// Bytes received so far.
+    pub(crate) received: Cell<u64>,
+    /// `DATA` frames sent and not yet told to the scanner.
+    pub(crate) data_sent: Cell<u32>,
+}
+
+/// A stream with its frames scanned.
+pub(crate) struct Transport<I> {
+    io: I,
+    inn: Chunk,
+    out: Vec<u8>,
+    queue: ChunkQueue,
+    scanner: Scanner,
+    env: Rc<dyn Env>,
+    watch: Rc<Watch>,
+}
+
+impl<I: Io> Transport<I> {
+    pub(crate) fn new(io: I, limits: FrameLimits, preface: usize, env: Rc<dyn Env>, watch: Rc<Watch>) -> Self {
+        let scanner = Scanner::new(limits, preface, env.now());
+        Self { io, inn: Chunk::EMPTY, out: Vec::new(), queue: ChunkQueue::new(), scanner, env, watch }
+    }
+
+    /// Hands what was written to the stream; ready when there is room for more.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.out.is_empty() {
+            self.queue.push(Chunk::from(std::mem::take(&mut self.out)));
+        }
+        if self.queue.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.io.poll_send(cx, &mut self.queue)
+    }
+}
+
+impl<I: Io> AsyncRead for Transport<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.watch.flood.get().is_some() {
+            // The loop says goodbye; until then the peer is not listened to.
+            return Poll::Pending;
+        }
+        while this.inn.is_empty() {
+            match ready!(this.io.poll_recv(cx))? {
+                Some(chunk) => {
+                    for _ in 0..this.watch.data_sent.take() {
+                        this.scanner.data_sent();
+                    }
+                    if let Err(flood) = this.scanner.scan(&chunk, this.env.now()) {
+                        this.watch.flood.set(Some(flood));
+                        return Poll::Pending;
+                    }
+                    this.watch.received.set(this.watch.received.get() + chunk.len() as u64);
+                    this.inn = chunk;
+                }
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let part = this.inn.split_to(buf.remaining());
+        buf.put_slice(&part);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Io> AsyncWrite for Transport<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.out.len() >= OUT {
+            ready!(this.poll_out(cx))?;
+        }
+        if this.out.capacity() == 0 {
+            this.out.reserve(OUT_FIRST);
+        }
+        let mut written = 0;
+        for buf in bufs {
+            let room = OUT.saturating_sub(this.out.len());
+            let part = buf.get(..room.min(buf.len())).unwrap_or_default();
+            this.out.extend_from_slice(part);
+            written += part.len();
+            if part.len() < buf.len() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_out(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_out(cx))?;
+        this.io.poll_shutdown(cx)
+    }
+}
