@@ -1,0 +1,20 @@
+//! The stream filters of Ringway: one file each, behind [`StreamFilter`](ringway_api::StreamFilter).
+//!
+//! - [`GrpcWeb`] lets gRPC-Web clients call gRPC servers.
+//! - [`GrpcHealthCheck`] answers gRPC health checks.
+//!
+//! `docs/filters.md` says what their options are and how to write another.
+
+#![forbid(unsafe_code)]
+
+mod grpc_health_check;
+mod grpc_web;
+mod media_type;
+
+pub use grpc_health_check::{GrpcHealthCheck, GrpcHealthCheckConfig, Serving};
+pub use grpc_web::{GrpcWeb, GrpcWebConfig};
+
+/// Compiles and runs the example of the document.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/filters.md")]
+struct Document;

@@ -1,0 +1,168 @@
+//! One stream through one filter.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Method, StatusCode};
+use ringway_api::{
+    Action, Body, BodyError, BodyStream, Chunk, DynStreamFilter, FilterSpec, Frame, Headers, Request, RequestHead,
+    Response, ResponseHead, StreamCx, StreamFilter,
+};
+use ringway_testkit::{Sim, test_conn};
+use serde_json::Value;
+
+/// A filter at work on one stream.
+pub(crate) struct Stream {
+    filter: Box<dyn DynStreamFilter>,
+    cx: StreamCx,
+}
+
+/// What a body holds, read to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) data: Vec<u8>,
+    pub(crate) trailers: Option<Vec<(String, String)>>,
+    pub(crate) error: Option<BodyError>,
+    /// The largest piece.
+    pub(crate) largest: usize,
+}
+
+/// What was wrong with the options, if anything.
+pub(crate) fn options_error<F: StreamFilter>(options: Value) -> Option<String> {
+    (FilterSpec::of::<F>().compile)(options).err()
+}
+
+impl Stream {
+    pub(crate) fn of<F: StreamFilter>(options: Value) -> Self {
+        let spec = FilterSpec::of::<F>();
+        let compiled = (spec.compile)(options).unwrap();
+        let filter = (spec.build)(compiled, None).unwrap();
+        Self { filter: filter.stream(), cx: StreamCx::new(test_conn(&Sim::new(1))) }
+    }
+
+    pub(crate) fn request(&mut self, request: &mut Request) -> Action {
+        self.filter.on_request(request, &self.cx)
+    }
+
+    pub(crate) fn response(&mut self, response: &mut Response) {
+        self.filter.on_response(response, &self.cx);
+    }
+}
+
+pub(crate) fn post(path: &str, fields: &[(&str, &str)], body: Body) -> Request {
+    let mut head = RequestHead::new(Method::POST, "example.com", path);
+    fields.iter().for_each(|(name, value)| head.headers.append(name, value.as_bytes()).unwrap());
+    Request { head, body }
+}
+
+pub(crate) fn answer(status: u16, fields: &[(&str, &str)], body: Body) -> Response {
+    let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+    fields.iter().for_each(|(name, value)| head.headers.append(name, value.as_bytes()).unwrap());
+    Response { head, body }
+}
+
+pub(crate) fn field<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    headers.first(name).map(|value| str::from_utf8(value).unwrap())
+}
+
+pub(crate) fn fields(list: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::new();
+    list.iter().for_each(|(name, value)| headers.append(name, value.as_bytes()).unwrap());
+    headers
+}
+
+/// A body that yields these frames, and waits before each.
+pub(crate) fn frames(frames: Vec<Result<Frame, BodyError>>) -> Body {
+    Body::Stream(Box::new(Frames { frames: frames.into(), waited: false }))
+}
+
+/// A body of these pieces, with trailers if there are any.
+pub(crate) fn pieces(data: &[&[u8]], trailers: &[(&str, &str)]) -> Body {
+    let mut list: Vec<_> = data.iter().map(|piece| Ok(Frame::Data(Chunk::copy_from(piece)))).collect();
+    if !trailers.is_empty() {
+        list.push(Ok(Frame::Trailers(fields(trailers))));
+    }
+    frames(list)
+}
+
+struct Frames {
+    frames: VecDeque<Result<Frame, BodyError>>,
+    waited: bool,
+}
+
+impl BodyStream for Frames {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        self.waited = !self.waited;
+        if self.waited {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.frames.pop_front())
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// `left` times the same piece, then trailers; `taken` counts what has been read.
+pub(crate) struct Repeated {
+    pub(crate) piece: Chunk,
+    pub(crate) left: usize,
+    pub(crate) taken: Rc<Cell<usize>>,
+    pub(crate) ended: bool,
+}
+
+impl BodyStream for Repeated {
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.left == 0 {
+            self.ended = true;
+            return Poll::Ready(Some(Ok(Frame::Trailers(fields(&[("grpc-status", "0")])))));
+        }
+        self.left -= 1;
+        self.taken.set(self.taken.get() + self.piece.len());
+        Poll::Ready(Some(Ok(Frame::Data(self.piece.clone()))))
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Reads a body to its end.
+pub(crate) fn read(mut body: Body) -> Content {
+    let mut content = Content::default();
+    let sim = Sim::new(1);
+    sim.block_on(async {
+        while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+            assert!(content.trailers.is_none(), "nothing follows trailers");
+            match frame {
+                Ok(Frame::Data(chunk)) => {
+                    assert!(!chunk.is_empty(), "an empty piece is no piece");
+                    content.largest = content.largest.max(chunk.len());
+                    content.data.extend_from_slice(&chunk);
+                }
+                Ok(Frame::Trailers(trailers)) => {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    content.trailers = Some(trailers.iter().map(|(name, value)| (text(name), text(value))).collect());
+                }
+                Err(error) => {
+                    content.error = Some(error);
+                    break;
+                }
+            }
+        }
+    });
+    content
+}
+
+/// A gRPC frame: flags, length, message.
+pub(crate) fn message(flags: u8, content: &[u8]) -> Vec<u8> {
+    [&[flags][..], &(content.len() as u32).to_be_bytes(), content].concat()
+}
