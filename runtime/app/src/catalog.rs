@@ -1,6 +1,7 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
+use ringway_filters::{GrpcHealthCheck, GrpcWeb};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
@@ -11,7 +12,7 @@ use ringway_upstream::balance;
 pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[ProtocolEntry::of::<Http2>(), ProtocolEntry::of::<Http1>()];
 
 /// The stream filters.
-pub(crate) const FILTERS: &[FilterSpec] = &[];
+pub(crate) const FILTERS: &[FilterSpec] = &[FilterSpec::of::<GrpcWeb>(), FilterSpec::of::<GrpcHealthCheck>()];
 
 /// The load balancers.
 pub(crate) const BALANCERS: &[BalancerSpec] = &[

@@ -81,6 +81,56 @@ clusters:
             "protocol: http1\n    access_log: { path: a, format: '%NOPE%' }",
             &["access_log.format", "NOPE"],
         ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    filters: [{ grpc_wep: {} }]",
+            &["filters[0]", "no filter `grpc_wep`", "did you mean `grpc_web`?"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    filters: [{ grpc_web: { on: 1 } }]",
+            &["filters[0].grpc_web", "unknown field `on`"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    tls: { certificates: [] }",
+            &["tls.certificates", "at least one certificate"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    tls: { certificates: [{ cert: no.pem, key: no.key }] }",
+            &["listener web", "cannot read no.pem"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    tls: { certificates: [{ cert: a, key: b }], require_client_certificate: true }",
+            &["require_client_certificate", "needs a `client_ca`"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    filter_chains: [{ name: a, match: { server_names: ['a..b'] }, cluster: app }]",
+            &["listeners[0].routes", "belongs into each of them"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: auto\n    options: { http3: {} }",
+            &["options.http3", "`auto` is never `http3`"],
+        ),
+        (
+            "endpoints: [\"127.0.0.1:2\"]",
+            "endpoints: [\"127.0.0.1:2\"], protocol: auto",
+            &["clusters[0].protocol", "`auto` needs `tls`"],
+        ),
+        (
+            "endpoints: [\"127.0.0.1:2\"]",
+            "endpoints: [\"127.0.0.1:2\"], proxy_protocol: 2",
+            &["proxy_protocol", "only for `tcp`"],
+        ),
+        (
+            "match: { prefix: / }",
+            "match: { prefix: /, connect: true }",
+            &["routes[0].match", "`connect` excludes the path matches"],
+        ),
         ("domains: [\"*\"]", "domains: [\"*\", \"*\"]", &["domains[1]", "twice"]),
         ("listeners:", "listeners: [", &[":"]),
     ];
