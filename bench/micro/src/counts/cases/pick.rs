@@ -1,0 +1,34 @@
+//! Picking a host, with the balancer's type erased as a cluster has it.
+
+use anyhow::{Context, Result};
+use ringway_api::{BalancerSpec, HostState, LoadBalancer, PickCx};
+
+use super::measured;
+
+const WEIGHTS: [u32; 10] = [1, 2, 3, 5, 8, 10, 20, 50, 90, 100];
+/// Requests under way, repeated over the hosts.
+const ACTIVE: [u32; 10] = [0, 3, 1, 4, 1, 5, 2, 6, 5, 3];
+
+pub(super) fn equal<B: LoadBalancer, const HOSTS: usize>(times: u64) -> Result<()> {
+    pick::<B>([1; 10], HOSTS, times)
+}
+
+pub(super) fn weighted<B: LoadBalancer, const HOSTS: usize>(times: u64) -> Result<()> {
+    pick::<B>(WEIGHTS, HOSTS, times)
+}
+
+fn pick<B: LoadBalancer>(weights: [u32; 10], hosts: usize, times: u64) -> Result<()> {
+    let hosts: Vec<_> = weights.into_iter().cycle().take(hosts).map(HostState::new).collect();
+    for (host, active) in hosts.iter().zip(ACTIVE.into_iter().cycle()) {
+        host.active.set(active);
+    }
+    let balancer = (BalancerSpec::of::<B>().build)(&hosts, 7);
+    balancer.pick(&hosts, PickCx { random: 0 }).context("no host")?;
+    // Fixed, so that every run draws the same.
+    let mut random = 0u64;
+    measured(times, || {
+        random = random.wrapping_add(0xd134_2543_de82_ef95);
+        balancer.pick(&hosts, PickCx { random })
+    });
+    Ok(())
+}
