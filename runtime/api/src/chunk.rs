@@ -65,9 +65,13 @@ impl Chunk {
         Self(Repr::Static(bytes))
     }
 
-    /// The part `start..start + len` of a shared memory; clipped to what the memory holds.
+    /// The part `start..start + len` of a shared memory; clipped to what the memory holds. An empty part holds no
+    /// memory.
     pub fn shared(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
         let len = storage.slice(start, len).len();
+        if len == 0 {
+            return Self::EMPTY;
+        }
         match (u32::try_from(start), u32::try_from(len)) {
             (Ok(start), Ok(len)) if start.checked_add(len).is_some() => {
                 Self(Repr::Shared { storage, start, len, sole: Cell::new(false) })
@@ -144,9 +148,13 @@ impl Chunk {
         }
     }
 
-    /// Keeps the first `len` bytes.
+    /// Keeps the first `keep` bytes. A chunk that becomes empty lets go of its memory.
     pub fn truncate(&mut self, keep: usize) {
         let keep = keep.min(self.len());
+        if keep == 0 {
+            *self = Self::EMPTY;
+            return;
+        }
         match &mut self.0 {
             Repr::Static(bytes) => *bytes = bytes.get(..keep).unwrap_or_default(),
             Repr::Shared { len, .. } => *len = keep as u32,
@@ -336,61 +344,4 @@ impl ChunkQueue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slicing_never_leaves_the_memory() {
-        for mut chunk in
-            [Chunk::from(b"hello".to_vec()), Chunk::from("hello"), Chunk::from(Bytes::from_static(b"hello"))]
-        {
-            assert_eq!(chunk.split_to(2).as_slice(), b"he");
-            assert_eq!(chunk.as_slice(), b"llo");
-            chunk.truncate(9);
-            chunk.advance(1);
-            assert_eq!(chunk.as_slice(), b"lo");
-            chunk.advance(9);
-            assert!(chunk.is_empty());
-        }
-        assert_eq!(Chunk::shared(Rc::new(b"abc".to_vec()), 2, 9).as_slice(), b"c");
-        assert_eq!(Chunk::shared(Rc::new(b"abc".to_vec()), 9, 9).as_slice(), b"");
-    }
-
-    #[test]
-    fn a_chunk_is_exclusive_until_it_is_cloned() {
-        struct Writable(Box<[u8]>);
-        impl Storage for Writable {
-            fn slice(&self, start: usize, len: usize) -> &[u8] {
-                &self.0[start..start + len]
-            }
-
-            fn writable(&self, start: usize, len: usize) -> Option<NonNull<[u8]>> {
-                Some(NonNull::from(&self.0[start..start + len]))
-            }
-        }
-
-        let mut tail = Chunk::exclusive(Rc::new(Writable(Box::new(*b"abcdef"))), 1, 5);
-        let mut head = tail.split_to(2);
-        assert_eq!(head.exclusive_part().map(NonNull::len), Some(2));
-        assert_eq!(tail.exclusive_part().map(NonNull::len), Some(3));
-        let mut copy = head.clone();
-        assert!(head.exclusive_part().is_none() && copy.exclusive_part().is_none());
-        drop(copy);
-        assert!(head.exclusive_part().is_none(), "what was cloned from it may live on elsewhere");
-        assert!(tail.exclusive_part().is_some());
-        assert!(Chunk::from(b"abc".to_vec()).exclusive_part().is_none());
-    }
-
-    #[test]
-    fn a_queue_counts_its_bytes() {
-        let mut queue = ChunkQueue::new();
-        queue.push(Chunk::from("abc"));
-        queue.push(Chunk::EMPTY);
-        queue.push(Chunk::from("defg"));
-        assert_eq!((queue.count(), queue.bytes()), (2, 7));
-        queue.advance(4);
-        assert_eq!((queue.count(), queue.bytes()), (1, 3));
-        assert_eq!(queue.pop().as_deref(), Some(&b"efg"[..]));
-        assert!(queue.is_empty());
-    }
-}
+mod tests;
