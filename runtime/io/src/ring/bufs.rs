@@ -87,21 +87,26 @@ impl BufRing {
     }
 
     fn try_register(ring: &IoUring, config: &BufConfig, incremental: bool) -> io::Result<Self> {
-        let buffer = if incremental { config.buffer } else { config.plain_buffer };
-        let count = (config.pool / buffer).clamp(4, 1 << 15);
-        let slots = count.next_power_of_two();
-        let entries = Mapping::new(slots * size_of::<BufRingEntry>())?;
-        let flags = if incremental { INCREMENTAL } else { 0 };
+        let mut this = Self::new(config, incremental)?;
+        let (slots, flags) = (this.mask + 1, if incremental { INCREMENTAL } else { 0 });
         // SAFETY: `entries` is page aligned, holds `slots` entries and lives as long as the ring (`Ring` unregisters
         // by closing itself before it drops this).
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(entries.start.as_ptr() as u64, slots as u16, GROUP, flags)?;
+            let entries = this.entries.start.as_ptr() as u64;
+            ring.submitter().register_buf_ring_with_flags(entries, slots, GROUP, flags)?;
         }
-        let memory = Rc::new(Mapping::new(count * buffer)?);
-        let free = (0..count as u16).rev().collect();
-        let mut this = Self {
-            entries,
-            memory,
+        this.replenish();
+        Ok(this)
+    }
+
+    /// All buffers free; the kernel knows of none yet.
+    fn new(config: &BufConfig, incremental: bool) -> io::Result<Self> {
+        let buffer = if incremental { config.buffer } else { config.plain_buffer };
+        let count = (config.pool / buffer).clamp(4, 1 << 15);
+        let slots = count.next_power_of_two();
+        Ok(Self {
+            entries: Mapping::new(slots * size_of::<BufRingEntry>())?,
+            memory: Rc::new(Mapping::new(count * buffer)?),
             mask: slots as u16 - 1,
             tail: 0,
             buffer,
@@ -109,10 +114,8 @@ impl BufRing {
             provided: (0..count).map(|_| None).collect(),
             in_kernel: 0,
             depth: DEPTH.min(count),
-            home: Rc::new(Home { free: RefCell::new(free), total: count }),
-        };
-        this.replenish();
-        Ok(this)
+            home: Rc::new(Home { free: RefCell::new((0..count as u16).rev().collect()), total: count }),
+        })
     }
 
     pub(super) fn incremental(&self) -> bool {
@@ -262,3 +265,6 @@ impl Drop for Mapping {
         debug_assert_eq!(unmapped, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;
