@@ -78,6 +78,8 @@ pub struct CoreStats {
     pub tasks: usize,
     /// Tasks that ended by a panic.
     pub panics: u64,
+    /// Timers that are set.
+    pub timers: usize,
     /// Bytes of receive buffers that chunks hold.
     pub held_bytes: usize,
 }
@@ -317,6 +319,7 @@ impl Core {
             polls: self.polls(),
             tasks: self.shared.tasks.live(),
             panics: self.shared.tasks.panics(),
+            timers: self.shared.driver.timers(),
             held_bytes: self.shared.driver.held_bytes(),
         }
     }

@@ -183,6 +183,11 @@ impl Driver {
         self.inner.borrow().stats
     }
 
+    /// Timers that are set.
+    pub(crate) fn timers(&self) -> usize {
+        self.timers.borrow().armed()
+    }
+
     pub(crate) fn held_bytes(&self) -> usize {
         self.inner.borrow().ring.held_bytes()
     }

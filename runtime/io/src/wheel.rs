@@ -107,7 +107,6 @@ impl<T> Wheel<T> {
     }
 
     /// How many places are armed.
-    #[cfg(test)]
     pub(crate) fn armed(&self) -> usize {
         self.armed
     }

@@ -62,7 +62,7 @@ pub(crate) async fn exchange<I: Io>(
         tries.local = Some(Rc::clone(lease.conn()));
         tries.count += 1;
         let mut exchange = lease.open(request);
-        match drive(&mut *exchange, cx, deadline).await {
+        match drive(&mut *exchange, cx, deadline, tries).await {
             Ok((head, BodyStart::Complete(body))) => {
                 drop(exchange);
                 drop(lease);
@@ -83,13 +83,19 @@ pub(crate) async fn exchange<I: Io>(
     }
 }
 
-/// What the attempts of a request came to, for its log record.
+/// What the attempts of a request came to, for its log record and the statistics.
 #[derive(Default)]
 pub(crate) struct Tries {
     pub(crate) host: Option<Address>,
     pub(crate) local: Option<Rc<ringway_api::ConnCx>>,
     pub(crate) count: u32,
     pub(crate) retried: bool,
+    /// A final response came.
+    pub(crate) answered: bool,
+    /// Interim responses that came.
+    pub(crate) interim: u32,
+    /// Interim responses that were passed on.
+    pub(crate) passed_on: u32,
 }
 
 /// Makes a tunnel to a host of a cluster of bytes.
@@ -111,7 +117,7 @@ pub(crate) async fn tunnel<I: Io>(
     tries.count += 1;
     let exchange = RawExchange::new(io, request.body, lease, Rc::clone(&cx.conn.env), idle);
     let mut exchange: Box<dyn Exchange> = Box::new(exchange);
-    let (head, _) = drive(&mut *exchange, cx, deadline).await?;
+    let (head, _) = drive(&mut *exchange, cx, deadline, tries).await?;
     Ok(Answer { head, body: Answered::Streaming { exchange, lease: None } })
 }
 
@@ -120,14 +126,23 @@ async fn drive(
     exchange: &mut dyn Exchange,
     stream: &StreamCx,
     deadline: &mut Deadline,
+    tries: &mut Tries,
 ) -> Result<(ResponseHead, BodyStart), Failure> {
     std::future::poll_fn(|cx| {
         loop {
             match exchange.poll_head(cx) {
-                Poll::Ready(Ok(ExchangeEvent::Final(head, start))) => return Poll::Ready(Ok((head, start))),
-                // 100 has been answered already, or nobody asked for it (RFC 9110, section 10.1.1).
-                Poll::Ready(Ok(ExchangeEvent::Interim(head))) if head.status == http::StatusCode::CONTINUE => {}
-                Poll::Ready(Ok(ExchangeEvent::Interim(head))) => stream.send_interim(head),
+                Poll::Ready(Ok(ExchangeEvent::Final(head, start))) => {
+                    tries.answered = true;
+                    return Poll::Ready(Ok((head, start)));
+                }
+                Poll::Ready(Ok(ExchangeEvent::Interim(head))) => {
+                    tries.interim += 1;
+                    // 100 has been answered already, or nobody asked for it (RFC 9110, section 10.1.1).
+                    if head.status != http::StatusCode::CONTINUE {
+                        tries.passed_on += 1;
+                        stream.send_interim(head);
+                    }
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Exchange(error))),
                 Poll::Pending => return deadline.poll(cx).map(|()| Err(Failure::Timeout)),
             }

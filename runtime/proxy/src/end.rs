@@ -146,6 +146,9 @@ impl<I: Io> StreamGuard<I> {
             }
             EndReason::Body(error) => {
                 http.downstream_rq_tx_reset.inc();
+                if error.details == "tunnel_idle_timeout" {
+                    http.downstream_rq_idle_timeout.inc();
+                }
                 self.flags.insert(match (error.blame, error.details) {
                     (_, "response_timeout") => ResponseFlag::UpstreamRequestTimeout,
                     (_, "tunnel_idle_timeout") => ResponseFlag::StreamIdleTimeout,
@@ -155,6 +158,12 @@ impl<I: Io> StreamGuard<I> {
                 });
                 self.details = error.details;
             }
+        }
+        http.downstream_rq_1xx.add(self.tries.passed_on.into());
+        http.downstream_cx_rx_bytes_total.add(received);
+        http.downstream_cx_tx_bytes_total.add(sent);
+        if let Some(upstream) = self.target.as_ref().and_then(|target| self.view.cluster(target.cluster)) {
+            upstream.count_end(&self.tries, reason, sent, received);
         }
         let took = self.conn.env.now().since(self.began);
         http.downstream_rq_time.record(took);

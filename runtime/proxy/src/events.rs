@@ -59,6 +59,10 @@ impl ClusterEvents for Counted {
         self.0.upstream_rq_pending_failure_eject.inc();
     }
 
+    fn pending_cancelled(&self) {
+        self.0.upstream_rq_cancelled.inc();
+    }
+
     fn request_begun(&self) {
         self.0.upstream_rq_total.inc();
         self.0.upstream_rq_active.inc();

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use ringway_api::{DynFilter, Headers, Io, RequestHead};
+use ringway_api::{DynFilter, EndReason, Headers, Io, RequestHead};
 use ringway_config::RouteTable;
 use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
 use ringway_upstream::{Cluster, Secure};
 
-use crate::attempt::Failure;
+use crate::attempt::{Failure, Tries};
 use crate::entry::{Options, ProtocolEntry};
 use crate::forward::ForwardPolicy;
 use crate::log::AccessLog;
@@ -141,6 +141,23 @@ impl<I> ClusterView<I> {
             4 => self.stats.upstream_rq_4xx.inc(),
             5 => self.stats.upstream_rq_5xx.inc(),
             _ => {}
+        }
+    }
+
+    /// Counts what a request that was meant for it came to, with the bytes of the bodies.
+    pub(crate) fn count_end(&self, tries: &Tries, reason: &EndReason, sent: u64, received: u64) {
+        self.stats.upstream_rq_1xx.add(tries.interim.into());
+        if tries.count > 0 {
+            self.stats.upstream_cx_tx_bytes_total.add(received);
+        }
+        if tries.answered {
+            self.stats.upstream_cx_rx_bytes_total.add(sent);
+            if tries.retried {
+                self.stats.upstream_rq_retry_success.inc();
+            }
+        }
+        if matches!(reason, EndReason::Body(error) if error.details == "response_timeout") {
+            self.stats.upstream_rq_timeout.inc();
         }
     }
 

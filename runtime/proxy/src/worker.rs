@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_api::{Address, Blame, ConnCx, ConnError, ConnInfo, Env, Io, LocalBoxFuture};
+use ringway_api::{Address, Blame, ConnCx, ConnError, ConnInfo, Env, Io, LocalBoxFuture, Time};
 
 use crate::admission::Admission;
 use crate::handler::StreamHandler;
@@ -153,13 +153,14 @@ impl Worker {
 struct OpenConn<I: Io> {
     worker: Rc<Worker>,
     listener: Rc<ListenerHandle<I>>,
+    began: Time,
 }
 
 impl<I: Io> OpenConn<I> {
     fn enter(worker: &Rc<Worker>, listener: &Rc<ListenerHandle<I>>, view: &ListenerView<I>) -> Self {
         view.stats.downstream_cx_active.inc();
         worker.count_open(worker.open.get() + 1);
-        Self { worker: Rc::clone(worker), listener: Rc::clone(listener) }
+        Self { worker: Rc::clone(worker), listener: Rc::clone(listener), began: worker.env.now() }
     }
 }
 
@@ -170,6 +171,7 @@ impl<I: Io> Drop for OpenConn<I> {
         let view = self.listener.view();
         view.stats.downstream_cx_active.dec();
         view.stats.downstream_cx_destroy.inc();
+        view.stats.downstream_cx_length_ms.record(self.worker.env.now().since(self.began));
     }
 }
 
@@ -197,8 +199,13 @@ impl<I: Io> ServedConn<I> {
     }
 
     fn finish(self, ended: &Result<(), ConnError>) {
-        let Err(error) = ended else { return };
         let http = self.chain.as_ref().map(|chain| chain.view());
+        let Err(error) = ended else {
+            if let Some(view) = http.filter(|_| self.open.worker.is_draining()) {
+                view.http.downstream_cx_drain_close.inc();
+            }
+            return;
+        };
         match (error.blame, error.details, http) {
             (_, "idle_timeout", http) => {
                 self.open.listener.view().stats.downstream_cx_idle_timeout.inc();

@@ -35,7 +35,6 @@ stats! {
         counter listener_removed: "Listeners removed.";
         counter listener_create_failure: "Listeners that could not be bound.";
         level total_listeners_active: "Listeners that accept.";
-        level total_listeners_draining: "Listeners that were removed and still have connections.";
         level workers_started: "1 once all workers run.";
     }
 }
@@ -72,13 +71,11 @@ stats! {
         counter busy_us: "Microseconds not spent waiting.";
         counter ring_enters: "Enters of the ring.";
         counter ring_completions: "Completions reaped.";
-        counter ring_sq_full: "Submissions that found the queue full and waited a turn.";
         counter recv_starved: "Receives that ended for want of buffers.";
         counter recv_paused: "Receives paused because their consumer was slow.";
         counter linger_expired: "Connections cut before everything was delivered.";
         gauge buffer_bytes: "Bytes of receive buffers in use.";
         gauge timers_active: "Timers that are set.";
-        gauge mailbox_depth: "Messages of other threads that wait.";
         counter connections_handed_off: "Connections given to a less busy worker.";
         gauge snapshot_generation: "Generation of the snapshot this worker uses.";
     }
@@ -92,8 +89,6 @@ stats! {
         counter downstream_cx_destroy: "Connections closed.";
         counter downstream_cx_overflow: "Connections refused by a limit.";
         counter downstream_cx_idle_timeout: "Connections closed for being idle.";
-        counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
-        counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
         counter downstream_accept_failed: "Accepts that failed, for want of file descriptors, say.";
         counter downstream_pre_cx_timeout: "Connections closed because they did not show in time what they are.";
         counter no_filter_chain_match: "Connections closed because no filter chain or protocol is for them.";
@@ -116,16 +111,15 @@ stats! {
         gauge downstream_cx_active: "Connections that are open.";
         counter downstream_cx_destroy: "Connections closed.";
         counter downstream_cx_destroy_active_rq: "Connections closed with a request under way.";
-        counter downstream_cx_drain_close: "Connections closed in order by a drain.";
+        counter downstream_cx_drain_close: "Connections that ended in order while the process drained.";
         counter downstream_cx_idle_timeout: "Connections closed for being idle.";
-        counter downstream_cx_max_requests_reached: "Connections closed after as many requests as they may carry.";
         counter downstream_cx_protocol_error: "Connections closed for a breach of protocol.";
-        counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
-        counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
+        counter downstream_cx_rx_bytes_total: "Bytes of bodies and tunnels received from downstreams, without heads and framing.";
+        counter downstream_cx_tx_bytes_total: "Bytes of bodies and tunnels sent to downstreams, without heads and framing.";
         counter downstream_rq_total: "Requests.";
         gauge downstream_rq_active: "Requests under way.";
         counter downstream_rq_completed: "Requests that ended with a response.";
-        counter downstream_rq_1xx: "Interim responses.";
+        counter downstream_rq_1xx: "Interim responses passed on.";
         counter downstream_rq_2xx: "Responses of class 2xx.";
         counter downstream_rq_3xx: "Responses of class 3xx.";
         counter downstream_rq_4xx: "Responses of class 4xx.";
@@ -135,9 +129,7 @@ stats! {
         counter downstream_rq_too_large: "Requests refused for the size of their body (413).";
         counter downstream_rq_header_overflow: "Requests refused for the size or number of their headers (431).";
         counter downstream_rq_header_timeout: "Requests whose head took too long.";
-        counter downstream_rq_idle_timeout: "Requests ended for being idle.";
-        counter downstream_rq_timeout: "Requests ended by the request timeout.";
-        counter downstream_rq_overload_close: "Requests refused for want of memory.";
+        counter downstream_rq_idle_timeout: "Tunnels ended for being idle.";
         counter no_route: "Requests that no route matched.";
         counter no_cluster: "Requests whose route named a cluster that is not there.";
         histogram downstream_rq_time: "Time from the first byte of a request to the last of its response, in milliseconds.";
@@ -153,12 +145,11 @@ stats! {
         counter downstream_cx_rx_bytes_total: "Bytes received from downstreams.";
         counter downstream_cx_tx_bytes_total: "Bytes sent to downstreams.";
         counter idle_timeout: "Connections closed for being idle.";
-        counter max_downstream_connection_duration: "Connections closed at the longest duration allowed.";
     }
 }
 
 stats! {
-    /// One cluster on one worker; hosts and name resolution are counted by the control plane.
+    /// One cluster on one worker; changes of its hosts are counted by the control plane.
     pub struct ClusterStats in "cluster" by "envoy_cluster_name" {
         counter upstream_cx_total: "Connections opened.";
         gauge upstream_cx_active: "Connections that are open.";
@@ -172,8 +163,8 @@ stats! {
         counter upstream_cx_max_requests: "Connections closed after as many requests as they may carry.";
         counter upstream_cx_protocol_error: "Connections closed for a breach of protocol.";
         counter upstream_cx_none_healthy: "Requests for which no host could be picked.";
-        counter upstream_cx_rx_bytes_total: "Bytes received from upstreams.";
-        counter upstream_cx_tx_bytes_total: "Bytes sent to upstreams.";
+        counter upstream_cx_rx_bytes_total: "Bytes received from upstreams, of HTTP those of bodies.";
+        counter upstream_cx_tx_bytes_total: "Bytes sent to upstreams, of HTTP those of bodies.";
         histogram upstream_cx_connect_ms: "Time to connect in milliseconds.";
         counter upstream_rq_total: "Requests sent or waiting to be.";
         gauge upstream_rq_active: "Requests under way.";
@@ -191,7 +182,6 @@ stats! {
         counter upstream_rq_cancelled: "Requests given up while they waited for a connection.";
         counter upstream_rq_retry: "Retries.";
         counter upstream_rq_retry_success: "Retries that were answered.";
-        counter upstream_rq_retry_overflow: "Retries refused by the limit on retries.";
         counter upstream_rq_pending_total: "Requests that waited for a connection.";
         gauge upstream_rq_pending_active: "Requests that wait for a connection.";
         counter upstream_rq_pending_overflow: "Requests refused by the limit on waiting or active requests.";
@@ -200,8 +190,5 @@ stats! {
         level membership_total: "Hosts.";
         level membership_healthy: "Hosts that may be picked.";
         counter membership_change: "Changes of the hosts.";
-        counter update_attempt: "Attempts to resolve the cluster's names.";
-        counter update_success: "Attempts that succeeded.";
-        counter update_failure: "Attempts that failed; the last good hosts stay.";
     }
 }

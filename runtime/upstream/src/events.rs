@@ -33,6 +33,9 @@ pub trait ClusterEvents {
     /// A request that waited was failed: no connection came about for it (`upstream_rq_pending_failure_eject`).
     fn pending_failed(&self) {}
 
+    /// A request that waited was given up by whoever made it (`upstream_rq_cancelled`).
+    fn pending_cancelled(&self) {}
+
     /// A request got its connection (`upstream_rq_total`, `upstream_rq_active`).
     fn request_begun(&self) {}
 

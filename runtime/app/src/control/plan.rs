@@ -126,6 +126,11 @@ impl Planner {
             return Arc::clone(same);
         }
         let raw = &cluster.raw;
+        let stats = self.registry.cluster(&raw.name);
+        let known = before.and_then(|(_, plan)| plan.clusters.iter().find(|other| *other.name == *raw.name));
+        if known.is_none_or(|known| known.hosts != hosts) {
+            stats.control().membership_change.inc();
+        }
         Arc::new(ClusterPlan {
             name: raw.name.as_str().into(),
             hosts,
@@ -138,7 +143,7 @@ impl Planner {
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
             limits: self.limits(raw),
             transport: transport(raw),
-            stats: self.registry.cluster(&raw.name),
+            stats,
         })
     }
 

@@ -26,6 +26,7 @@ pub(super) struct Crew {
     shared: Arc<Shared>,
     peers: Vec<Sender<Command>>,
     handles: RefCell<HashMap<Address, Rc<ListenerHandle<Stream>>>>,
+    handed_off: Cell<u64>,
 }
 
 /// One listening socket of one worker.
@@ -48,7 +49,7 @@ impl Crew {
         shared: Arc<Shared>,
         peers: Vec<Sender<Command>>,
     ) -> Rc<Self> {
-        Rc::new(Self { core, worker, number, shared, peers, handles: RefCell::default() })
+        Rc::new(Self { core, worker, number, shared, peers, handles: RefCell::default(), handed_off: Cell::new(0) })
     }
 
     /// Notes the handle that serves an address.
@@ -59,6 +60,11 @@ impl Crew {
     /// Forgets the handles of other addresses; their connections keep them.
     pub(super) fn forget_others(&self, wanted: &dyn Fn(&Address) -> bool) {
         self.handles.borrow_mut().retain(|address, _| wanted(address));
+    }
+
+    /// Connections given to other workers so far.
+    pub(super) fn handed_off(&self) -> u64 {
+        self.handed_off.get()
     }
 
     /// Serves a connection on this worker.
@@ -83,6 +89,7 @@ impl Crew {
         };
         match peer.send(Command::Adopt { accepted, listener: listener.clone() }) {
             Ok(()) => {
+                self.handed_off.set(self.handed_off.get() + 1);
                 // Counted at once, so that a burst does not all go to the same worker; it corrects this itself.
                 if let Some(shown) = self.shared.worker(number) {
                     shown.open.fetch_add(1, Ordering::Relaxed);

@@ -172,6 +172,8 @@ impl This {
         cells.recv_starved.set(stats.driver.starved);
         cells.recv_paused.set(stats.driver.paused);
         cells.linger_expired.set(stats.driver.linger_expired);
+        cells.timers_active.set(stats.timers as u64);
+        cells.connections_handed_off.set(self.crew.handed_off());
         cells.buffer_bytes.set(stats.held_bytes as u64);
         cells.busy_us.set(u64::try_from(ringway_io::thread_cpu_time().as_micros()).unwrap_or(u64::MAX));
     }

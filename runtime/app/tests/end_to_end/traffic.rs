@@ -36,6 +36,32 @@ fn requests_are_forwarded_and_marked() {
 }
 
 #[test]
+fn bodies_and_interim_responses_are_counted() {
+    let upstream = Upstream::start(|_, stream| {
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+        stream.write_all(format!("{early}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").as_bytes()).is_ok()
+    });
+    let proxy = Proxy::start(upstream.address, "");
+    let mut client = Client::connect(proxy.web);
+    for _ in 0..2 {
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        assert!(client.response().unwrap().0.starts_with("HTTP/1.1 103 "));
+        assert!(client.response().unwrap().0.starts_with("HTTP/1.1 200 "));
+    }
+    eventually("both requests have ended", || proxy.stat("http.web.downstream_cx_tx_bytes_total") == 10);
+    for (row, count) in [
+        ("http.web.downstream_cx_rx_bytes_total", 8),
+        ("http.web.downstream_rq_1xx", 2),
+        ("cluster.app.upstream_cx_rx_bytes_total", 10),
+        ("cluster.app.upstream_cx_tx_bytes_total", 8),
+        ("cluster.app.upstream_rq_1xx", 2),
+        ("cluster.app.membership_change", 1),
+    ] {
+        assert_eq!(proxy.stat(row), count, "{row}");
+    }
+}
+
+#[test]
 fn malformed_requests_are_refused_and_counted() {
     let upstream = Upstream::saying("hello");
     let proxy = Proxy::start(upstream.address, "");
@@ -89,6 +115,7 @@ fn a_closed_idle_connection_costs_no_request() {
         assert!(head.starts_with("HTTP/1.1 200"), "request {at}: {head}");
     }
     assert_eq!(upstream.heads.lock().unwrap().len(), 200, "and none was sent twice");
+    assert_eq!(proxy.stat("cluster.app.upstream_rq_retry_success"), proxy.stat("cluster.app.upstream_rq_retry"));
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(super) async fn wait(host: &Rc<Host>, settings: Rc<Settings>, reuse: Reuse) 
         }
         if timer.poll_expired(cx).is_ready() {
             place.settings.events.pending_failed();
-            return Poll::Ready(Err(place.timed_out()));
+            place.timed_out.set(true);
+            return Poll::Ready(Err(place.timeout()));
         }
         place.waiter.register(cx);
         Poll::Pending
@@ -68,6 +69,7 @@ struct Place {
     host: Rc<Host>,
     waiter: Rc<Waiter>,
     settings: Rc<Settings>,
+    timed_out: Cell<bool>,
     _permit: Permit,
 }
 
@@ -81,10 +83,10 @@ impl Place {
         });
         host.pool.state.borrow_mut().waiters.push_back(Rc::clone(&waiter));
         settings.events.pending_begun();
-        Self { host: Rc::clone(host), waiter, settings, _permit: permit }
+        Self { host: Rc::clone(host), waiter, settings, timed_out: Cell::new(false), _permit: permit }
     }
 
-    fn timed_out(&self) -> AcquireError {
+    fn timeout(&self) -> AcquireError {
         let host = self.host.address().clone();
         if self.host.pool.connecting.get() > 0 {
             AcquireError::Connect { host, cause: ConnectError::Timeout }
@@ -101,6 +103,9 @@ impl Drop for Place {
         let waiters = &mut self.host.pool.state.borrow_mut().waiters;
         if let Some(at) = waiters.iter().rposition(|waiter| Rc::ptr_eq(waiter, &self.waiter)) {
             waiters.remove(at);
+            if !self.timed_out.get() {
+                self.settings.events.pending_cancelled();
+            }
         }
         // A lease that was granted and not taken goes back with the waiter, after this borrow has ended.
     }

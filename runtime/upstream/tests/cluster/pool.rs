@@ -262,6 +262,7 @@ fn a_cancelled_request_leaves_its_connection_to_others() {
     world.env.run();
     drop(ask);
     assert_eq!((world.tally.pending.get(), cluster.hosts()[0].active()), (0, 0));
+    assert_eq!(world.tally.cancelled.get(), 1);
     world.net.settle_one(true);
     world.env.run();
     let lease = world.ask(&cluster, Reuse::Allowed).lease();
@@ -296,6 +297,7 @@ fn connecting_and_waiting_end_at_the_connect_timeout() {
     assert!(matches!(&error, AcquireError::Connect { cause: ConnectError::Timeout, .. }), "{error:?}");
     assert_eq!((error.host(), error.flag()), (Some(&address(1)), ResponseFlag::UpstreamConnectionFailure));
     assert_eq!((world.tally.timed_out.get(), world.tally.pending_failed.get()), (1, 1));
+    assert_eq!(world.tally.cancelled.get(), 0, "nobody gave it up");
     assert_eq!(cluster.report()[0].connect_failures, 1);
     drop(cluster);
     world.assert_quiet();

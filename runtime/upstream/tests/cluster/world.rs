@@ -196,6 +196,7 @@ pub(crate) struct Tally {
     pub(crate) connection_overflow: Cell<u32>,
     pub(crate) pending_overflow: Cell<u32>,
     pub(crate) pending_failed: Cell<u32>,
+    pub(crate) cancelled: Cell<u32>,
     pub(crate) none_healthy: Cell<u32>,
     pub(crate) members: Cell<(usize, usize)>,
     closed: RefCell<HashMap<CloseCause, u32>>,
@@ -240,6 +241,9 @@ impl ClusterEvents for Tally {
     }
     fn pending_failed(&self) {
         add(&self.pending_failed, 1);
+    }
+    fn pending_cancelled(&self) {
+        add(&self.cancelled, 1);
     }
     fn request_begun(&self) {
         add(&self.requests, 1);
