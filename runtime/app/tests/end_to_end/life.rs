@@ -25,6 +25,7 @@ fn sigterm_finishes_what_is_under_way() {
     eventually("the request is under way", || upstream.heads.lock().unwrap().len() == 1);
     proxy.signal("TERM");
     assert!(idle.rest().is_empty(), "idle connections are closed in order");
+    eventually("which is counted", || proxy.stat("http.web.downstream_cx_drain_close") == 1);
     eventually("the listener is closed", || TcpStream::connect(proxy.web).is_err());
     assert!(proxy.ask("GET", "/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 503")) || !proxy.is_running());
     gate.store(true, Ordering::Relaxed);
