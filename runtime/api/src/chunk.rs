@@ -30,6 +30,13 @@ pub trait Storage {
     }
 }
 
+impl Storage for Bytes {
+    fn slice(&self, start: usize, len: usize) -> &[u8] {
+        let end = start.saturating_add(len).min(self.len());
+        self.get(start..end).unwrap_or_default()
+    }
+}
+
 impl Storage for Vec<u8> {
     fn slice(&self, start: usize, len: usize) -> &[u8] {
         let end = start.saturating_add(len).min(self.len());
@@ -37,7 +44,7 @@ impl Storage for Vec<u8> {
     }
 }
 
-/// An immutable piece of bytes that shares its memory; cloning and slicing copy nothing.
+/// An immutable piece of bytes that shares its memory; cloning and slicing copy nothing. At most 2 GiB long.
 ///
 /// It is not `Send`: its counts are plain integers, which is what makes handing a received buffer to another
 /// socket free.
@@ -46,14 +53,35 @@ pub struct Chunk(Repr);
 #[derive(Clone)]
 enum Repr {
     Static(&'static [u8]),
-    /// `sole` is true while no other chunk covers any byte of this one.
-    Shared {
-        storage: Rc<dyn Storage>,
-        start: u32,
-        len: u32,
-        sole: Cell<bool>,
-    },
-    Bytes(Bytes),
+    Shared { storage: Rc<dyn Storage>, start: u32, extent: Extent },
+}
+
+/// A length, and whether no other chunk covers any byte of this one; in one word, since every connection has chunks.
+#[derive(Clone)]
+struct Extent(Cell<u32>);
+
+impl Extent {
+    const SOLE: u32 = 1 << 31;
+
+    fn new(len: u32) -> Self {
+        Self(Cell::new(len & !Self::SOLE))
+    }
+
+    fn len(&self) -> usize {
+        (self.0.get() & !Self::SOLE) as usize
+    }
+
+    fn set_len(&mut self, len: usize) {
+        self.0.set(self.0.get() & Self::SOLE | len as u32 & !Self::SOLE);
+    }
+
+    fn is_sole(&self) -> bool {
+        self.0.get() & Self::SOLE != 0
+    }
+
+    fn set_sole(&self, sole: bool) {
+        self.0.set(self.0.get() & !Self::SOLE | if sole { Self::SOLE } else { 0 });
+    }
 }
 
 impl Chunk {
@@ -65,28 +93,26 @@ impl Chunk {
         Self(Repr::Static(bytes))
     }
 
-    /// The part `start..start + len` of a shared memory; clipped to what the memory holds. An empty part holds no
-    /// memory.
+    /// The part `start..start + len` of a shared memory; clipped to what the memory holds, and to its first 2 GiB:
+    /// nothing that is buffered comes near. An empty part holds no memory.
     pub fn shared(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
-        let len = storage.slice(start, len).len();
-        if len == 0 {
+        let available = storage.slice(start, len).len();
+        if available == 0 {
             return Self::EMPTY;
         }
-        match (u32::try_from(start), u32::try_from(len)) {
-            (Ok(start), Ok(len)) if start.checked_add(len).is_some() => {
-                Self(Repr::Shared { storage, start, len, sole: Cell::new(false) })
-            }
-            // No memory this crate is given is larger; a copy is right for one that is.
-            _ => Self(Repr::Bytes(Bytes::copy_from_slice(storage.slice(start, len)))),
-        }
+        const MOST: u32 = i32::MAX as u32;
+        let start = u32::try_from(start).unwrap_or(MOST).min(MOST);
+        let len = u32::try_from(available).unwrap_or(MOST).min(MOST - start);
+        debug_assert_eq!(len as usize, available, "larger than a chunk can be");
+        Self(Repr::Shared { storage, start, extent: Extent::new(len) })
     }
 
     /// As [`shared`](Self::shared), for a part of the memory that no other chunk covers and nobody else reads: what an
     /// engine has just received. It can be written to ([`exclusive_part`](Self::exclusive_part)) until it is cloned.
     pub fn exclusive(storage: Rc<dyn Storage>, start: usize, len: usize) -> Self {
         let chunk = Self::shared(storage, start, len);
-        if let Repr::Shared { sole, .. } = &chunk.0 {
-            sole.set(true);
+        if let Repr::Shared { extent, .. } = &chunk.0 {
+            extent.set_sole(true);
         }
         chunk
     }
@@ -96,8 +122,8 @@ impl Chunk {
     /// as long as this chunk is borrowed.
     pub fn exclusive_part(&mut self) -> Option<NonNull<[u8]>> {
         match &self.0 {
-            Repr::Shared { storage, start, len, sole } if sole.get() => {
-                storage.writable(*start as usize, *len as usize).filter(|part| part.len() == *len as usize)
+            Repr::Shared { storage, start, extent } if extent.is_sole() => {
+                storage.writable(*start as usize, extent.len()).filter(|part| part.len() == extent.len())
             }
             _ => None,
         }
@@ -112,8 +138,7 @@ impl Chunk {
     pub fn len(&self) -> usize {
         match &self.0 {
             Repr::Static(bytes) => bytes.len(),
-            Repr::Shared { len, .. } => *len as usize,
-            Repr::Bytes(bytes) => bytes.len(),
+            Repr::Shared { extent, .. } => extent.len(),
         }
     }
 
@@ -126,8 +151,7 @@ impl Chunk {
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Static(bytes) => bytes,
-            Repr::Shared { storage, start, len, .. } => storage.slice(*start as usize, *len as usize),
-            Repr::Bytes(bytes) => bytes,
+            Repr::Shared { storage, start, extent } => storage.slice(*start as usize, extent.len()),
         }
     }
 
@@ -140,11 +164,10 @@ impl Chunk {
         }
         match &mut self.0 {
             Repr::Static(bytes) => *bytes = bytes.get(count..).unwrap_or_default(),
-            Repr::Shared { start, len, .. } => {
+            Repr::Shared { start, extent, .. } => {
                 *start += count as u32;
-                *len -= count as u32;
+                extent.set_len(extent.len() - count);
             }
-            Repr::Bytes(bytes) => bytes::Buf::advance(bytes, count),
         }
     }
 
@@ -157,8 +180,7 @@ impl Chunk {
         }
         match &mut self.0 {
             Repr::Static(bytes) => *bytes = bytes.get(..keep).unwrap_or_default(),
-            Repr::Shared { len, .. } => *len = keep as u32,
-            Repr::Bytes(bytes) => bytes.truncate(keep),
+            Repr::Shared { extent, .. } => extent.set_len(keep),
         }
     }
 
@@ -190,8 +212,8 @@ impl Chunk {
 
 impl Clone for Chunk {
     fn clone(&self) -> Self {
-        if let Repr::Shared { sole, .. } = &self.0 {
-            sole.set(false);
+        if let Repr::Shared { extent, .. } = &self.0 {
+            extent.set_sole(false);
         }
         Self(self.0.clone())
     }
@@ -232,7 +254,8 @@ impl From<&'static str> for Chunk {
 
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {
-        Self(Repr::Bytes(bytes))
+        let len = bytes.len();
+        Self::shared(Rc::new(bytes), 0, len)
     }
 }
 
@@ -244,11 +267,14 @@ impl fmt::Debug for Chunk {
 
 /// Chunks in order, with their total length: what a sender hands to [`Io::poll_send`](crate::Io::poll_send).
 ///
-/// The first chunk lies in the queue itself, so that the usual queue of one allocates nothing.
+/// The first chunk lies in the queue itself, so that the usual queue of one allocates nothing. Every connection has
+/// some of these: an empty one is kept small.
 #[derive(Debug, Default)]
 pub struct ChunkQueue {
-    first: Option<Chunk>,
-    rest: VecDeque<Chunk>,
+    /// Empty when nothing waits.
+    first: Chunk,
+    #[allow(clippy::box_collection, reason = "a pointer instead of four words in every connection")]
+    rest: Option<Box<VecDeque<Chunk>>>,
     bytes: usize,
 }
 
@@ -261,7 +287,7 @@ impl Extend<Chunk> for ChunkQueue {
 impl ChunkQueue {
     /// An empty queue; holds no memory of its own until a second chunk is pushed.
     pub const fn new() -> Self {
-        Self { first: None, rest: VecDeque::new(), bytes: 0 }
+        Self { first: Chunk::EMPTY, rest: None, bytes: 0 }
     }
 
     /// Appends a chunk; an empty one is dropped.
@@ -270,17 +296,20 @@ impl ChunkQueue {
             return;
         }
         self.bytes += chunk.len();
-        if self.first.is_none() {
-            self.first = Some(chunk);
+        if self.first.is_empty() {
+            self.first = chunk;
         } else {
-            self.rest.push_back(chunk);
+            self.rest.get_or_insert_default().push_back(chunk);
         }
     }
 
     /// Takes the first chunk.
     pub fn pop(&mut self) -> Option<Chunk> {
-        let chunk = self.first.take()?;
-        self.first = self.rest.pop_front();
+        if self.first.is_empty() {
+            return None;
+        }
+        let next = self.next();
+        let chunk = std::mem::replace(&mut self.first, next);
         self.bytes -= chunk.len();
         Some(chunk)
     }
@@ -291,33 +320,39 @@ impl ChunkQueue {
             return;
         }
         self.bytes += chunk.len();
-        if let Some(second) = self.first.replace(chunk) {
-            self.rest.push_front(second);
+        let second = std::mem::replace(&mut self.first, chunk);
+        if !second.is_empty() {
+            self.rest.get_or_insert_default().push_front(second);
         }
     }
 
     /// Drops the first `count` bytes.
     pub fn advance(&mut self, mut count: usize) {
-        while count > 0 {
-            let Some(first) = &mut self.first else { return };
-            let step = count.min(first.len());
-            first.advance(step);
+        while count > 0 && !self.first.is_empty() {
+            let step = count.min(self.first.len());
+            self.first.advance(step);
             self.bytes -= step;
             count -= step;
-            if first.is_empty() {
-                self.first = self.rest.pop_front();
+            if self.first.is_empty() {
+                self.first = self.next();
             }
         }
     }
 
+    /// What follows the first chunk, taken out; empty when nothing does.
+    fn next(&mut self) -> Chunk {
+        self.rest.as_mut().and_then(|rest| rest.pop_front()).unwrap_or_default()
+    }
+
     /// The chunks, first to last.
     pub fn iter(&self) -> impl Iterator<Item = &Chunk> {
-        self.first.iter().chain(&self.rest)
+        let first = Some(&self.first).filter(|first| !first.is_empty());
+        first.into_iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     /// How many chunks wait.
     pub fn count(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(!self.first.is_empty()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     /// How many bytes wait.
@@ -327,7 +362,7 @@ impl ChunkQueue {
 
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first.is_empty()
     }
 
     /// Drops everything and the queue's own memory.
@@ -337,8 +372,8 @@ impl ChunkQueue {
 
     /// Gives back memory that an empty queue still holds; for a connection that goes idle.
     pub fn shrink(&mut self) {
-        if self.rest.is_empty() && self.rest.capacity() > 0 {
-            self.rest = VecDeque::new();
+        if self.is_empty() {
+            self.rest = None;
         }
     }
 }

@@ -62,3 +62,8 @@ fn a_queue_counts_its_bytes() {
     assert_eq!(queue.pop().as_deref(), Some(&b"efg"[..]));
     assert!(queue.is_empty());
 }
+
+#[test]
+fn what_every_connection_holds_is_small() {
+    assert_eq!((size_of::<Chunk>(), size_of::<ChunkQueue>()), (24, 40));
+}
