@@ -71,8 +71,13 @@ impl Process {
             ..RingConfig::default()
         };
         ringway_io::probe(&ring).map_err(|error| anyhow!("{error}"))?;
-        let config =
-            CoreConfig { ring, send_limit: first.raw.memory.per_connection.bytes(), executor, ..CoreConfig::default() };
+        let config = CoreConfig {
+            ring,
+            send_limit: first.raw.memory.per_connection.bytes(),
+            executor,
+            on_rest: Some(ringway_io::release_heap),
+            ..CoreConfig::default()
+        };
         let admin = first.admin.map(admin::bind).transpose()?;
         let cpus = placement(first.workers.map(|count| count.get() as usize));
         let registry = Arc::new(Registry::new(cpus.len()));

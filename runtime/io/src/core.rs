@@ -53,6 +53,9 @@ pub struct CoreConfig {
     pub send_limit: usize,
     /// What runs the tasks.
     pub executor: Executor,
+    /// Called on the worker's thread when it has gone quiet, at most once a second: to have the allocator give memory
+    /// back, say.
+    pub on_rest: Option<fn()>,
 }
 
 impl Default for CoreConfig {
@@ -63,6 +66,7 @@ impl Default for CoreConfig {
             tick: Duration::from_millis(4),
             send_limit: SEND_LIMIT,
             executor: Executor::default(),
+            on_rest: None,
         }
     }
 }
@@ -127,7 +131,7 @@ where
 {
     let core = Core::new(config)?;
     let result = core.start(main);
-    let mut pace = Pace::new(config.tick);
+    let mut pace = Pace::new(config);
     loop {
         let more = core.shared.tasks.run(POLLS_PER_TURN);
         if let Some(result) = result.take() {
@@ -152,7 +156,7 @@ where
     executor.run(async {
         let core = Core::new(config)?;
         let result = core.start(main);
-        let mut pace = Pace::new(config.tick);
+        let mut pace = Pace::new(config);
         loop {
             // glommio does not tell whether a task is ready. A round in which none was polled says that none is.
             let mut quiet = false;
@@ -181,11 +185,25 @@ struct Pace {
     /// Events since the last tick.
     busy: bool,
     last: Time,
+    /// Events since the last rest.
+    worked: bool,
+    rested: Time,
+    on_rest: Option<fn()>,
 }
 
+/// A quiet worker gives memory back, at most this often: what it uses again has to be fetched again.
+const REST: Duration = Duration::from_secs(1);
+
 impl Pace {
-    fn new(tick: Duration) -> Self {
-        Self { tick, busy: false, last: Time::default() }
+    fn new(config: &CoreConfig) -> Self {
+        Self {
+            tick: config.tick,
+            busy: false,
+            last: Time::default(),
+            worked: true,
+            rested: Time::default(),
+            on_rest: config.on_rest,
+        }
     }
 
     /// One turn of the loop. While there is work, one periodic timer of the kernel drives all timeouts: programming a
@@ -194,11 +212,7 @@ impl Pace {
     fn turn(&mut self, core: &Core, may_wait: bool) -> io::Result<()> {
         let driver = &core.shared.driver;
         let ticking = driver.is_ticking();
-        let limit = if may_wait && !ticking {
-            driver.next_timer().map(|at| at.since(driver.now()) + Duration::from_millis(1))
-        } else {
-            None
-        };
+        let limit = if may_wait && !ticking { self.limit(driver) } else { None };
         let turn = driver.turn(may_wait, limit)?;
         if turn.signalled {
             core.deliver();
@@ -207,14 +221,37 @@ impl Pace {
         let now = driver.now();
         if now.since(self.last) >= self.tick {
             if self.busy {
+                self.worked = true;
                 driver.set_tick(Some(self.tick));
-            } else if ticking {
-                driver.set_tick(None);
-                driver.trim();
+            } else {
+                if ticking {
+                    driver.set_tick(None);
+                }
+                if self.worked && now.since(self.rested) >= REST {
+                    self.rest(core, now);
+                }
             }
             (self.busy, self.last) = (false, now);
         }
         Ok(())
+    }
+
+    /// How long to wait: until the next timer, or the rest that is due.
+    fn limit(&self, driver: &Driver) -> Option<Duration> {
+        let now = driver.now();
+        let rest = self.worked.then(|| self.rested + REST);
+        let next = driver.next_timer().into_iter().chain(rest).min()?;
+        Some(next.since(now) + Duration::from_millis(1))
+    }
+
+    /// Gives back memory that nothing uses now.
+    fn rest(&mut self, core: &Core, now: Time) {
+        (self.worked, self.rested) = (false, now);
+        core.shared.driver.trim();
+        core.shared.tasks.shrink();
+        if let Some(on_rest) = self.on_rest {
+            on_rest();
+        }
     }
 }
 

@@ -238,7 +238,7 @@ impl Driver {
             return Poll::Ready(Ok(Some(chunk)));
         }
         if let Some(error) = socket.recv_error {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+            return Poll::Ready(Err(error.into()));
         }
         match socket.recv {
             Recv::Ended => return Poll::Ready(Ok(None)),
@@ -258,7 +258,7 @@ impl Driver {
         let Some(socket) = slots.socket(id) else { return Poll::Ready(Err(gone())) };
         if let Some(error) = socket.send_error {
             out.clear();
-            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+            return Poll::Ready(Err(error.into()));
         }
         if socket.fin != Fin::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -290,7 +290,7 @@ impl Driver {
         let mut inner = self.inner.borrow_mut();
         let Some(socket) = inner.slots.socket(id) else { return Poll::Ready(Err(gone())) };
         if let Some(error) = socket.send_error {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+            return Poll::Ready(Err(error.into()));
         }
         if socket.queued() == 0 {
             return Poll::Ready(Ok(()));
@@ -304,7 +304,7 @@ impl Driver {
         let Inner { slots, ring, .. } = &mut *inner;
         let Some(socket) = slots.socket(id) else { return Poll::Ready(Err(gone())) };
         if let Some(error) = socket.send_error {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+            return Poll::Ready(Err(error.into()));
         }
         match socket.fin {
             Fin::Done => return Poll::Ready(Ok(())),

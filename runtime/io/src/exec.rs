@@ -3,134 +3,78 @@
 //! Waking a task of the same thread pushes its number; waking from another thread goes through the worker's
 //! [`Remote`], which interrupts the worker's wait. Nothing is locked and nothing is shared for writing but that.
 
+mod waker;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use ringway_api::LocalBoxFuture;
 
+use self::waker::Marks;
 use crate::remote::Remote;
-
-thread_local! {
-    /// The queue of the worker that runs on this thread.
-    static LOCAL: Local = const { Local { worker: Cell::new(0), ready: RefCell::new(VecDeque::new()) } };
-}
-
-struct Local {
-    /// Which worker runs here; 0 is none.
-    worker: Cell<u64>,
-    ready: RefCell<VecDeque<TaskId>>,
-}
-
-/// A task's place and, as places are used again, its generation there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TaskId {
-    index: u32,
-    generation: u32,
-}
+use crate::slab::{PLACES, Slab};
 
 /// The tasks of one worker.
 pub(crate) struct Tasks {
-    places: RefCell<Vec<Place>>,
-    free: RefCell<Vec<u32>>,
+    table: RefCell<Table>,
     remote: Arc<Remote>,
-    live: Cell<usize>,
     polls: Cell<u64>,
     panics: Cell<u64>,
 }
 
-struct Place {
-    generation: u32,
-    task: Option<Task>,
-}
-
-struct Task {
-    future: LocalBoxFuture<'static, ()>,
-    waker: Waker,
-    shared: Arc<Shared>,
-}
-
-/// What wakers of a task share. `queued` is written by the worker's thread alone.
-struct Shared {
-    id: TaskId,
-    queued: AtomicBool,
-    remote: Arc<Remote>,
+/// Tasks by number, and what their wakers need, by page.
+#[derive(Default)]
+struct Table {
+    tasks: Slab<LocalBoxFuture<'static, ()>>,
+    marks: Vec<Option<Arc<Marks>>>,
 }
 
 impl Tasks {
     /// An executor for this thread.
     pub(crate) fn enter(remote: Arc<Remote>) -> Rc<Self> {
-        LOCAL.with(|local| {
-            debug_assert_eq!(local.worker.get(), 0, "one worker per thread");
-            local.worker.set(remote.worker());
-            local.ready.borrow_mut().clear();
-        });
-        Rc::new(Self {
-            places: RefCell::default(),
-            free: RefCell::default(),
-            remote,
-            live: Cell::new(0),
-            polls: Cell::new(0),
-            panics: Cell::new(0),
-        })
+        waker::enter(remote.worker());
+        Rc::new(Self { table: RefCell::default(), remote, polls: Cell::new(0), panics: Cell::new(0) })
     }
 
     /// Adds a task; it is polled in the current turn.
     pub(crate) fn spawn(&self, future: LocalBoxFuture<'static, ()>) {
-        let mut places = self.places.borrow_mut();
-        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            places.push(Place { generation: 0, task: None });
-            (places.len() - 1) as u32
-        });
-        let Some(place) = places.get_mut(index as usize) else { return };
-        let id = TaskId { index, generation: place.generation };
-        let shared = Arc::new(Shared { id, queued: AtomicBool::new(true), remote: Arc::clone(&self.remote) });
-        let waker = Waker::from(Arc::clone(&shared));
-        place.task = Some(Task { future, waker, shared });
-        self.live.set(self.live.get() + 1);
-        LOCAL.with(|local| local.ready.borrow_mut().push_back(id));
+        self.table.borrow_mut().add(future, &self.remote);
     }
 
     /// Polls tasks that are ready, and those that become ready meanwhile, up to `budget` polls. True when some are
     /// left.
     pub(crate) fn run(&self, budget: usize) -> bool {
-        while let Some(id) = self.remote.take_wake() {
-            LOCAL.with(|local| local.ready.borrow_mut().push_back(id));
+        while let Some(task) = self.remote.take_wake() {
+            if let Some(marks) = self.table.borrow().marks(task) {
+                marks.queue(task);
+            }
         }
         for _ in 0..budget {
-            let Some(id) = LOCAL.with(|local| local.ready.borrow_mut().pop_front()) else { return false };
-            self.poll(id);
+            let Some(task) = waker::next() else { return false };
+            self.poll(task);
         }
-        LOCAL.with(|local| !local.ready.borrow().is_empty())
+        !waker::is_empty()
     }
 
-    fn poll(&self, id: TaskId) {
-        // The task is taken out while it runs: it may spawn others, which grows the table.
-        let task = self
-            .places
-            .borrow_mut()
-            .get_mut(id.index as usize)
-            .and_then(|place| if place.generation == id.generation { place.task.take() } else { None });
-        let Some(mut task) = task else { return };
-        task.shared.queued.store(false, Ordering::Relaxed);
+    fn poll(&self, number: u32) {
+        // The task is taken out while it runs: it may spawn others, which changes the table.
+        let Some((mut task, waker)) = self.table.borrow_mut().take(number) else { return };
         self.polls.set(self.polls.get() + 1);
-        let mut cx = Context::from_waker(&task.waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx).is_ready()));
+        let mut cx = Context::from_waker(&waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx).is_ready()));
         let over = polled.unwrap_or_else(|_| {
             // The panic hook has reported it; the task's connection ends, nothing else does.
             self.panics.set(self.panics.get() + 1);
             true
         });
         if !over {
-            if let Some(place) = self.places.borrow_mut().get_mut(id.index as usize) {
-                place.task = Some(task);
-            }
+            self.table.borrow_mut().tasks.put_back(number, task);
             return;
         }
         // What the future owns may do anything when dropped but drop again: outside the borrow.
@@ -138,19 +82,12 @@ impl Tasks {
         if dropped.is_err() {
             self.panics.set(self.panics.get() + 1);
         }
-        if let Some(place) = self.places.borrow_mut().get_mut(id.index as usize) {
-            place.generation = place.generation.wrapping_add(1);
-        }
-        self.free.borrow_mut().push(id.index);
-        self.live.set(self.live.get() - 1);
-        if self.live.get() == 0 {
-            self.shrink();
-        }
+        self.table.borrow_mut().end(number);
     }
 
     /// Tasks that have not ended.
     pub(crate) fn live(&self) -> usize {
-        self.live.get()
+        self.table.borrow().tasks.live()
     }
 
     /// Polls so far.
@@ -167,50 +104,58 @@ impl Tasks {
     pub(crate) fn clear(&self) {
         // Dropping may spawn (a clean-up task, say), so look again until nothing is left.
         loop {
-            let next = self.places.borrow_mut().iter_mut().find_map(|place| place.task.take());
-            let Some(task) = next else { return };
-            self.live.set(self.live.get().saturating_sub(1));
+            let Some(task) = self.table.borrow_mut().tasks.pop() else { return };
             if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
                 self.panics.set(self.panics.get() + 1);
             }
         }
     }
 
-    /// Wakers of ended tasks may still be about: generations must not start over, so only the spare room goes.
-    fn shrink(&self) {
-        self.places.borrow_mut().shrink_to_fit();
-        self.free.borrow_mut().shrink_to_fit();
+    /// Gives back room that no task needs.
+    pub(crate) fn shrink(&self) {
+        waker::shrink();
     }
-}
 
-impl Tasks {
     /// The worker on this thread ends: wakers that are still about find nobody, and another worker may begin.
     pub(crate) fn leave(&self) {
-        LOCAL.with(|local| {
-            if local.worker.get() == self.remote.worker() {
-                local.worker.set(0);
-                local.ready.borrow_mut().clear();
-            }
-        });
+        waker::leave(self.remote.worker());
     }
 }
 
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+impl Table {
+    fn add(&mut self, future: LocalBoxFuture<'static, ()>, remote: &Arc<Remote>) {
+        let task = self.tasks.insert(future).index;
+        let page = task as usize / PLACES;
+        if page >= self.marks.len() {
+            self.marks.resize_with(page + 1, || None);
+        }
+        if let Some(marks) = self.marks.get_mut(page) {
+            marks.get_or_insert_with(|| Marks::new(remote, task - task % PLACES as u32)).queue(task);
+        }
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        let here = LOCAL.try_with(|local| {
-            let here = local.worker.get() == self.remote.worker();
-            if here && !self.queued.load(Ordering::Relaxed) {
-                self.queued.store(true, Ordering::Relaxed);
-                local.ready.borrow_mut().push_back(self.id);
-            }
-            here
-        });
-        if here != Ok(true) {
-            self.remote.wake(self.id);
+    fn marks(&self, task: u32) -> Option<&Arc<Marks>> {
+        self.marks.get(task as usize / PLACES)?.as_ref()
+    }
+
+    /// Takes a task out of the table to poll it with a waker that is good until its [`end`](Self::end); its place
+    /// stays its own.
+    #[allow(unsafe_code, reason = "the waker is not counted, so that a poll costs no count")]
+    fn take(&mut self, task: u32) -> Option<(LocalBoxFuture<'static, ()>, ManuallyDrop<Waker>)> {
+        let marks = self.marks.get(task as usize / PLACES)?.as_ref()?;
+        marks.dequeued(task);
+        let future = self.tasks.lift(task)?;
+        // SAFETY: a page goes when none of its places is taken, and this one is until `end`, behind the poll.
+        let waker = unsafe { marks.waker(task) };
+        Some((future, waker))
+    }
+
+    fn end(&mut self, task: u32) {
+        drop(self.tasks.free(task));
+        if !self.tasks.has_page_of(task)
+            && let Some(marks) = self.marks.get_mut(task as usize / PLACES)
+        {
+            *marks = None;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Core`] is a worker with tasks, lent to everything above as [`Env`](ringway_api::Env). This is the only crate
 //! that names io_uring or glommio, and the only one with `unsafe`.
 
+mod allocator;
 mod clock;
 mod connect;
 mod core;
@@ -14,6 +15,7 @@ mod mailbox;
 mod probe;
 mod remote;
 pub mod ring;
+mod slab;
 mod slots;
 mod socket;
 mod stream;
@@ -23,6 +25,7 @@ pub mod tls;
 mod wheel;
 
 pub use self::core::{Core, CoreConfig, CoreStats, Executor, run};
+pub use allocator::release_heap;
 pub use driver::DriverStats;
 pub use listen::{Accepted, BindOptions, Bound, Listener};
 pub use mailbox::{Full, Receiver, Sender, mailbox};

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::SegQueue;
 
-use crate::exec::TaskId;
-
 /// The part of a worker that other threads may touch.
 pub(crate) struct Remote {
     worker: u64,
@@ -15,7 +13,7 @@ pub(crate) struct Remote {
     /// Set once the eventfd was written and the worker has not looked since.
     signalled: AtomicBool,
     /// Tasks woken from other threads. Unbounded, but a task is in it only once per poll and waker.
-    wakes: SegQueue<TaskId>,
+    wakes: SegQueue<u32>,
 }
 
 impl Remote {
@@ -39,8 +37,8 @@ impl Remote {
     }
 
     /// Wakes a task of the worker, from any thread.
-    pub(crate) fn wake(&self, id: TaskId) {
-        self.wakes.push(id);
+    pub(crate) fn wake(&self, task: u32) {
+        self.wakes.push(task);
         self.signal();
     }
 
@@ -58,7 +56,7 @@ impl Remote {
         std::sync::atomic::fence(Ordering::SeqCst);
     }
 
-    pub(crate) fn take_wake(&self) -> Option<TaskId> {
+    pub(crate) fn take_wake(&self) -> Option<u32> {
         self.wakes.pop()
     }
 }

@@ -4,9 +4,10 @@
 use crate::connect::Connecting;
 use crate::listen::Accepting;
 use crate::ring::Completion;
+use crate::slab::{GENERATIONS, Key, Slab};
 use crate::socket::{Interest, Socket};
 
-/// What a slot is for. Boxed, so that the table stays small after a crowd has left.
+/// What a slot is for. Boxed, so that a place in the table is small.
 pub(crate) enum Slot {
     Socket(Box<Socket>),
     Accept(Box<Accepting>),
@@ -28,21 +29,15 @@ pub(crate) enum Kind {
 
 /// A slot's number and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SlotId {
-    index: u32,
-    generation: u32,
-}
-
-/// Generations take 24 bits of a token.
-const GENERATIONS: u32 = (1 << 24) - 1;
+pub(crate) struct SlotId(Key);
 
 impl SlotId {
     /// For the operations that belong to no slot.
-    pub(crate) const TICK: Self = Self { index: u32::MAX, generation: 0 };
+    pub(crate) const TICK: Self = Self(Key { index: u32::MAX, generation: 0 });
 
     /// The token of an operation: kind, generation, index. Bit 63 stays clear; the ring uses it.
     pub(crate) fn token(self, kind: Kind) -> u64 {
-        (kind as u64) << 56 | u64::from(self.generation) << 32 | u64::from(self.index)
+        (kind as u64) << 56 | u64::from(self.0.generation) << 32 | u64::from(self.0.index)
     }
 
     pub(crate) fn from_token(token: u64) -> (Kind, Self) {
@@ -55,38 +50,25 @@ impl SlotId {
             5 => Kind::Tick,
             _ => Kind::Event,
         };
-        (kind, Self { index: token as u32, generation: (token >> 32) as u32 & GENERATIONS })
+        (kind, Self(Key { index: token as u32, generation: (token >> 32) as u32 & GENERATIONS }))
     }
 }
 
 /// The table.
 #[derive(Default)]
 pub(crate) struct Slots {
-    places: Vec<Place>,
-    free: Vec<u32>,
+    table: Slab<Slot>,
     /// Completions between reaping and dispatch; kept to use its memory again.
     pub(crate) scratch: Vec<Completion>,
 }
 
-struct Place {
-    generation: u32,
-    slot: Option<Slot>,
-}
-
 impl Slots {
     pub(crate) fn insert(&mut self, slot: Slot) -> SlotId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, slot: None });
-            (self.places.len() - 1) as u32
-        });
-        let Some(place) = self.places.get_mut(index as usize) else { return SlotId::TICK };
-        place.slot = Some(slot);
-        SlotId { index, generation: place.generation }
+        SlotId(self.table.insert(slot))
     }
 
     pub(crate) fn get(&mut self, id: SlotId) -> Option<&mut Slot> {
-        let place = self.places.get_mut(id.index as usize)?;
-        if place.generation == id.generation { place.slot.as_mut() } else { None }
+        self.table.get(id.0)
     }
 
     pub(crate) fn socket(&mut self, id: SlotId) -> Option<&mut Socket> {
@@ -97,17 +79,13 @@ impl Slots {
     }
 
     pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot> {
-        let place = self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)?;
-        let slot = place.slot.take()?;
-        place.generation = (place.generation + 1) & GENERATIONS;
-        self.free.push(id.index);
-        Some(slot)
+        self.table.remove(id.0)
     }
 
     /// Takes every waker.
     pub(crate) fn take_wakers(&mut self) -> Vec<Interest> {
         let mut taken = Vec::new();
-        for slot in self.places.iter_mut().filter_map(|place| place.slot.as_mut()) {
+        for slot in self.table.iter_mut() {
             match slot {
                 Slot::Socket(socket) => {
                     taken.push(std::mem::take(&mut socket.reader));
@@ -120,10 +98,9 @@ impl Slots {
         taken
     }
 
-    /// Gives back spare room. Generations must not start over while late completions may come, so places stay.
+    /// Gives back spare room.
     pub(crate) fn shrink(&mut self) {
         self.scratch.shrink_to(64);
-        self.free.shrink_to_fit();
     }
 }
 

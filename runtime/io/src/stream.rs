@@ -202,15 +202,12 @@ impl Io for PlainStream {
     }
 
     fn provably_unseen(&self) -> bool {
-        let Some((fd, Some(mark))) = self.driver.with_socket(self.id, |socket| (socket.fd, socket.mark)) else {
-            return false;
-        };
-        // The kernel may count our SYN as one byte.
-        sys::bytes_acked(fd).is_some_and(|acked| acked <= mark + 1)
+        let Some(Some(acked)) = self.driver.socket_fd(self.id).map(sys::bytes_acked) else { return false };
+        self.driver.with_socket(self.id, |socket| socket.nothing_behind_mark(acked)).unwrap_or(false)
     }
 
     fn mark_sent(&mut self) {
-        self.driver.with_socket(self.id, |socket| socket.mark = Some(socket.sent));
+        self.driver.with_socket(self.id, Socket::set_mark);
     }
 }
 

@@ -3,9 +3,12 @@
 //! Six levels of 64 slots; level `n` has a resolution of `64^n` ticks. Each level has a bitmap of the slots in use, so
 //! that advancing jumps over empty time. Deadlines beyond the range wait in the last level and are looked at again.
 
+use crate::slab::Slab;
+
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 6;
+/// No entry has this number: the table would not fit into memory.
 const NONE: u32 = u32::MAX;
 
 /// Values that become due at ticks of an integer clock.
@@ -13,10 +16,8 @@ pub(crate) struct Wheel<T> {
     now: u64,
     occupied: [u64; LEVELS],
     heads: Box<[[u32; SLOTS]; LEVELS]>,
-    entries: Vec<Entry<T>>,
-    free: u32,
+    entries: Slab<Entry<T>>,
     armed: usize,
-    live: usize,
 }
 
 /// A place in the wheel for one value, taken once and armed as often as needed.
@@ -29,51 +30,31 @@ struct Entry<T> {
     next: u32,
     /// `level * 64 + slot` while armed.
     place: u16,
-    value: Option<T>,
+    armed: bool,
+    value: T,
 }
-
-const UNARMED: u16 = u16::MAX;
 
 impl<T> Wheel<T> {
     /// An empty wheel whose clock stands at `now`.
     pub(crate) fn new(now: u64) -> Self {
         let heads = Box::new([[NONE; SLOTS]; LEVELS]);
-        Self { now, occupied: [0; LEVELS], heads, entries: Vec::new(), free: NONE, armed: 0, live: 0 }
+        Self { now, occupied: [0; LEVELS], heads, entries: Slab::default(), armed: 0 }
     }
 
     /// Takes a place.
     pub(crate) fn insert(&mut self, value: T) -> Key {
-        self.live += 1;
-        let entry = Entry { due: 0, prev: NONE, next: NONE, place: UNARMED, value: Some(value) };
-        if self.free == NONE {
-            self.entries.push(entry);
-            return Key((self.entries.len() - 1) as u32);
-        }
-        let key = self.free;
-        let place = &mut self.entries[key as usize];
-        self.free = place.next;
-        *place = entry;
-        Key(key)
+        Key(self.entries.insert(Entry { due: 0, prev: NONE, next: NONE, place: 0, armed: false, value }).index)
     }
 
     /// Gives a place up.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.disarm(key);
-        let free = self.free;
-        let entry = self.entries.get_mut(key.0 as usize)?;
-        let value = entry.value.take()?;
-        entry.next = free;
-        self.free = key.0;
-        self.live -= 1;
-        if self.live == 0 {
-            (self.entries, self.free) = (Vec::new(), NONE);
-        }
-        Some(value)
+        self.entries.free(key.0).map(|entry| entry.value)
     }
 
     /// The value at a place.
     pub(crate) fn value(&mut self, key: Key) -> Option<&mut T> {
-        self.entries.get_mut(key.0 as usize)?.value.as_mut()
+        self.entries.at_mut(key.0).map(|entry| &mut entry.value)
     }
 
     /// Takes what every place holds, and leaves the default there.
@@ -81,18 +62,18 @@ impl<T> Wheel<T> {
     where
         T: Default,
     {
-        self.entries.iter_mut().filter_map(|entry| entry.value.as_mut().map(std::mem::take)).collect()
+        self.entries.iter_mut().map(|entry| std::mem::take(&mut entry.value)).collect()
     }
 
     /// The tick a place is armed for.
     pub(crate) fn due(&self, key: Key) -> Option<u64> {
-        self.entries.get(key.0 as usize).filter(|entry| entry.place != UNARMED).map(|entry| entry.due)
+        self.entries.at(key.0).filter(|entry| entry.armed).map(|entry| entry.due)
     }
 
     /// Arms a place for a tick, in place of what it was armed for. A tick that has passed is due at the next advance.
     pub(crate) fn arm(&mut self, key: Key, due: u64) {
         self.disarm(key);
-        let Some(entry) = self.entries.get_mut(key.0 as usize) else { return };
+        let Some(entry) = self.entries.at_mut(key.0) else { return };
         entry.due = due.max(self.now + 1);
         self.link(key.0);
         self.armed += 1;
@@ -126,15 +107,12 @@ impl<T> Wheel<T> {
             let slot = slot_of(start, level);
             let mut at = std::mem::replace(&mut self.heads[level][slot], NONE);
             self.occupied[level] &= !(1 << slot);
-            while at != NONE {
-                let entry = &mut self.entries[at as usize];
+            while let Some(entry) = self.entries.at_mut(at) {
                 let next = entry.next;
-                entry.place = UNARMED;
+                entry.armed = false;
                 if entry.due <= self.now {
                     self.armed -= 1;
-                    if let Some(value) = &mut entry.value {
-                        on(value);
-                    }
+                    on(&mut entry.value);
                 } else {
                     self.link(at);
                 }
@@ -160,30 +138,29 @@ impl<T> Wheel<T> {
     }
 
     fn link(&mut self, key: u32) {
-        let due = self.entries[key as usize].due;
-        let horizon = due.min(self.now + (1 << (BITS * LEVELS as u32)) - (1 << (BITS * (LEVELS as u32 - 1))));
+        let Some(entry) = self.entries.at_mut(key) else { return };
+        let horizon = entry.due.min(self.now + (1 << (BITS * LEVELS as u32)) - (1 << (BITS * (LEVELS as u32 - 1))));
         let distance = horizon ^ self.now;
         let level = ((63 - (distance | 1).leading_zeros()) / BITS).min(LEVELS as u32 - 1) as usize;
         let slot = slot_of(horizon, level);
         let head = std::mem::replace(&mut self.heads[level][slot], key);
-        if head != NONE {
-            self.entries[head as usize].prev = key;
-        }
-        let entry = &mut self.entries[key as usize];
         (entry.prev, entry.next) = (NONE, head);
-        entry.place = (level * SLOTS + slot) as u16;
+        (entry.place, entry.armed) = ((level * SLOTS + slot) as u16, true);
         self.occupied[level] |= 1 << slot;
+        if let Some(second) = self.entries.at_mut(head) {
+            second.prev = key;
+        }
     }
 
     fn unlink(&mut self, key: u32) {
-        let entry = &mut self.entries[key as usize];
+        let Some(entry) = self.entries.at_mut(key) else { return };
         let (prev, next, place) = (entry.prev, entry.next, usize::from(entry.place));
-        entry.place = UNARMED;
-        if next != NONE {
-            self.entries[next as usize].prev = prev;
+        entry.armed = false;
+        if let Some(entry) = self.entries.at_mut(next) {
+            entry.prev = prev;
         }
-        if prev != NONE {
-            self.entries[prev as usize].next = next;
+        if let Some(entry) = self.entries.at_mut(prev) {
+            entry.next = next;
             return;
         }
         let (level, slot) = (place / SLOTS, place % SLOTS);
@@ -266,11 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_wheel_holds_no_memory() {
-        let mut wheel = Wheel::new(0);
-        let keys: Vec<Key> = (0..1000).map(|n| wheel.insert(n)).collect();
-        keys.iter().for_each(|key| wheel.arm(*key, 10));
-        keys.iter().for_each(|key| assert!(wheel.remove(*key).is_some()));
-        assert_eq!((wheel.entries.capacity(), wheel.armed(), wheel.next()), (0, 0, None));
+    fn an_idle_timer_is_small() {
+        assert_eq!(size_of::<Option<Entry<Option<std::task::Waker>>>>(), 40);
     }
 }

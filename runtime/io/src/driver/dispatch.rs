@@ -8,7 +8,7 @@ use super::{Inner, finish_sending};
 use crate::listen::After;
 use crate::ring::Completion;
 use crate::slots::{Kind, Slot, SlotId};
-use crate::socket::{BULK, Fin, RECV_HIGH, RECV_LOW, Recv, SMALL};
+use crate::socket::{BULK, Errno, Fin, RECV_HIGH, RECV_LOW, Recv, SMALL};
 use crate::sys;
 
 impl Inner {
@@ -61,7 +61,7 @@ impl Inner {
             Err(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             Err(error) => {
                 socket.recv = Recv::Ended;
-                socket.recv_error = Some(error);
+                socket.recv_error = Some(Errno::new(error));
             }
         }
         if socket.closing {
@@ -82,7 +82,7 @@ impl Inner {
         socket.sending = 0;
         match result {
             Err(error) => {
-                socket.send_error = Some(error);
+                socket.send_error = Some(Errno::new(error));
                 socket.tx.clear();
             }
             Ok(_) if !socket.tx.is_empty() => {
@@ -106,7 +106,7 @@ impl Inner {
         let Some(socket) = self.slots.socket(id) else { return };
         socket.fin = Fin::Done;
         if let Err(error) = result {
-            socket.send_error.get_or_insert(error);
+            socket.send_error.get_or_insert(Errno::new(error));
         }
         if socket.closing {
             self.settle(id);

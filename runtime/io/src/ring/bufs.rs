@@ -55,6 +55,8 @@ pub(super) struct BufRing {
     incremental: bool,
     /// What the kernel holds, by buffer id.
     provided: Vec<Option<Rc<RecvBuf>>>,
+    /// Whether a buffer has been written to since its memory was last given back.
+    touched: Vec<bool>,
     in_kernel: usize,
     /// How many buffers to keep with the kernel: few, so that the same memory stays in the cache; more after it ran out.
     depth: usize,
@@ -112,6 +114,7 @@ impl BufRing {
             buffer,
             incremental,
             provided: (0..count).map(|_| None).collect(),
+            touched: vec![false; count],
             in_kernel: 0,
             depth: DEPTH.min(count),
             home: Rc::new(Home { free: RefCell::new((0..count as u16).rev().collect()), total: count }),
@@ -180,6 +183,9 @@ impl BufRing {
             *place = None;
             self.in_kernel -= 1;
         }
+        if let Some(touched) = self.touched.get_mut(usize::from(id)) {
+            *touched = true;
+        }
         let start = buf.filled.get();
         buf.filled.set((start + len).min(self.buffer));
         // When most of the pool is held by chunks that wait, what arrives is copied out, so that slow readers cannot
@@ -195,17 +201,31 @@ impl BufRing {
         (self.home.total.saturating_sub(free + self.in_kernel)) * self.buffer
     }
 
-    /// Returns the memory of free buffers to the system; for a worker that goes idle.
+    /// Returns the memory of buffers that no chunk points into to the system; for a worker that goes idle.
     pub(super) fn trim(&mut self) {
         self.depth = DEPTH.min(self.home.total);
-        for id in self.home.free.borrow().iter() {
-            // SAFETY: the range is one buffer of the mapping; it is free, so nothing refers to it.
+        // A buffer that a chunk holds is neither free nor, if the kernel still fills it, ours alone.
+        let unused = |id: usize| match self.provided.get(id) {
+            Some(Some(buf)) => Rc::strong_count(buf) == 1,
+            _ => self.home.free.borrow().contains(&(id as u16)),
+        };
+        let unused: Vec<usize> = (0..self.home.total).filter(|id| self.is_touched(*id) && unused(*id)).collect();
+        for id in unused {
+            // SAFETY: the range is one buffer of the mapping. Nothing here refers to it, and the kernel writes only
+            // behind what it has filled, into whatever memory is there then.
             let freed = unsafe {
-                let start = self.memory.start.add(usize::from(*id) * self.buffer);
+                let start = self.memory.start.add(id * self.buffer);
                 libc::madvise(start.as_ptr().cast(), self.buffer, libc::MADV_DONTNEED)
             };
             debug_assert_eq!(freed, 0);
+            if let Some(touched) = self.touched.get_mut(id) {
+                *touched = false;
+            }
         }
+    }
+
+    fn is_touched(&self, id: usize) -> bool {
+        self.touched.get(id).copied().unwrap_or_default()
     }
 }
 
