@@ -120,11 +120,11 @@ pub(crate) fn request_delimit(head: &RequestHead, body: &Body) -> Delimit {
 }
 
 /// How a response with this body, to a request of this method, is delimited (RFC 9112, section 6.3).
-pub(crate) fn response_delimit(head: &ResponseHead, body: &Body, method: &Method, http_1_1: bool) -> Delimit {
+pub(crate) fn response_delimit(head: &ResponseHead, body: &Body, to_head: bool, http_1_1: bool) -> Delimit {
     if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
         return Delimit::Nothing;
     }
-    if *method == Method::HEAD {
+    if to_head {
         return match body {
             Body::Full(chunk) if !head.headers.has(Known::ContentLength) => Delimit::Length(chunk.len() as u64),
             _ => Delimit::AsDeclared,

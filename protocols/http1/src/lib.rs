@@ -54,13 +54,13 @@ impl Protocol for Http1 {
         }
     }
 
-    async fn serve<I: Io, H: Handler>(
+    fn serve<I: Io, H: Handler>(
         cfg: Arc<Http1Options>,
         io: I,
         handler: H,
         conn: Rc<ConnCx>,
-    ) -> Result<(), ConnError> {
-        serve::serve(cfg, io, handler, conn).await
+    ) -> impl Future<Output = Result<(), ConnError>> {
+        serve::serve(cfg, io, handler, conn)
     }
 
     async fn connect<I: Io>(cfg: Arc<Http1Options>, io: I, conn: Rc<ConnCx>) -> Result<Client<I>, ConnError> {

@@ -89,8 +89,12 @@ impl std::error::Error for ConnectError {}
 /// when the old one comes.
 pub struct Timer {
     driver: Box<dyn TimerDriver>,
-    deadline: Option<Time>,
+    /// [`NEVER`] when none is set.
+    deadline: Time,
 }
+
+/// Later than every deadline.
+const NEVER: Time = Time(u64::MAX);
 
 /// The part of a [`Timer`] that the engine implements.
 pub trait TimerDriver {
@@ -104,17 +108,17 @@ pub trait TimerDriver {
 impl Timer {
     /// A timer over an engine's driver, not set.
     pub fn new(driver: Box<dyn TimerDriver>) -> Self {
-        Self { driver, deadline: None }
+        Self { driver, deadline: NEVER }
     }
 
-    /// Sets the deadline.
+    /// Sets the deadline; the latest of all times is never.
     pub fn set(&mut self, at: Time) {
-        self.deadline = Some(at);
+        self.deadline = at;
     }
 
     /// Sets the deadline to `span` from now.
     pub fn set_after(&mut self, span: Duration) {
-        self.deadline = Some(self.driver.now() + span);
+        self.deadline = self.driver.now() + span;
     }
 
     /// Sets or clears the deadline: `None` never expires.
@@ -127,17 +131,17 @@ impl Timer {
 
     /// Forgets the deadline; a wake-up that was asked for may still come and is ignored.
     pub fn clear(&mut self) {
-        self.deadline = None;
+        self.deadline = NEVER;
     }
 
     /// The deadline, if one is set.
     pub fn deadline(&self) -> Option<Time> {
-        self.deadline
+        Some(self.deadline).filter(|at| *at != NEVER)
     }
 
     /// Ready once the deadline has passed, and until it is moved. Pending for ever while none is set.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.deadline else { return Poll::Pending };
+        let Some(at) = self.deadline() else { return Poll::Pending };
         if self.driver.now() >= at {
             return Poll::Ready(());
         }

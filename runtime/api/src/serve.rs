@@ -61,19 +61,22 @@ pub enum EndReason {
 pub struct StreamCx {
     /// The connection.
     pub conn: Rc<ConnCx>,
-    interim: RefCell<Vec<ResponseHead>>,
+    /// On the heap, and only while there are some: every connection has one of these.
+    #[allow(clippy::box_collection, reason = "a pointer instead of three words in every connection")]
+    interim: RefCell<Option<Box<Vec<ResponseHead>>>>,
 }
 
 impl StreamCx {
     /// The context of the connection's streams.
     pub fn new(conn: Rc<ConnCx>) -> Self {
-        Self { conn, interim: RefCell::new(Vec::new()) }
+        Self { conn, interim: RefCell::new(None) }
     }
 
     /// Sends an interim response (103, say) ahead of the final one; the protocol drops it where the peer could not
     /// understand it. At most 16 wait; further ones are dropped.
     pub fn send_interim(&self, head: ResponseHead) {
         let mut waiting = self.interim.borrow_mut();
+        let waiting = waiting.get_or_insert_default();
         if waiting.len() < 16 {
             waiting.push(head);
         }
@@ -81,11 +84,11 @@ impl StreamCx {
 
     /// Takes the interim responses that wait; for the protocol, after each poll of the handler.
     pub fn take_interim(&self) -> Vec<ResponseHead> {
-        self.interim.take()
+        self.interim.take().map_or_else(Vec::new, |waiting| *waiting)
     }
 
     /// True when interim responses wait.
     pub fn has_interim(&self) -> bool {
-        !self.interim.borrow().is_empty()
+        self.interim.borrow().is_some()
     }
 }

@@ -22,14 +22,12 @@ impl<I: Io> Server<I> {
     /// Drops what is left of the current request's content; true when the next request can be read. Then the wait
     /// for that begins.
     pub(super) async fn drain(&mut self) -> bool {
-        let unread = {
-            let mut wire = self.wire.borrow_mut();
-            // Whoever still holds the content must not take bytes of what follows.
-            wire.turn = wire.turn.wrapping_add(1);
-            !wire.decoder.is_done()
-        };
-        if unread && !Box::pin(self.drain_content()).await {
-            return false;
+        let complete = self.wire.borrow_mut().end();
+        if !complete {
+            if !Box::pin(self.drain_content()).await {
+                return false;
+            }
+            self.wire.borrow_mut().end();
         }
         self.timer.set_limit(self.options.idle_timeout.limit());
         true

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use ringway_api::{
     Blame, Body, BodyError, Chunk, ConnError, EndReason, Io, Observer, Reply, Response, StreamCx, StreamEnd,
 };
@@ -59,7 +59,7 @@ impl<I: Io> Server<I> {
                 let mut bytes = Vec::with_capacity(encode::response_room(&head));
                 let wall = || cx.conn.env.wall();
                 encode::response_head(&head, Delimit::Nothing, false, wall, self.options.header_case, &mut bytes);
-                wire.out.push(Chunk::from(bytes));
+                wire.push_interim(Chunk::from(bytes));
             }
         }
     }
@@ -68,23 +68,23 @@ impl<I: Io> Server<I> {
     fn can_go_on(&self) -> bool {
         let mut wire = self.wire.borrow_mut();
         // A client that waits for 100 and is answered otherwise may send its content or not: nobody can tell which.
-        let ambiguous = std::mem::take(&mut wire.owes_continue);
-        let too_much = wire.decoder.remaining().is_some_and(|left| left > DRAIN_LIMIT);
+        let ambiguous = wire.take_owed_continue();
+        let too_much = wire.remaining().is_some_and(|left| left > DRAIN_LIMIT);
         let ended = wire.input != Input::Open && wire.inbox.is_empty();
         !ambiguous && !too_much && !ended
     }
 
     fn write_head(&mut self, response: Response, close: bool, cx: &StreamCx) -> (ContentWriter, Body) {
         let Response { head, mut body } = response;
-        let delimit = encode::response_delimit(&head, &body, &self.current.method, self.current.http_1_1);
-        if self.current.method == Method::HEAD {
+        let delimit = encode::response_delimit(&head, &body, self.current.is_head, self.current.http_1_1);
+        if self.current.is_head {
             body = Body::Empty;
         }
         let case = self.options.header_case;
         let mut bytes = Vec::with_capacity(ContentWriter::room(encode::response_room(&head), &body));
         encode::response_head(&head, delimit, close, || cx.conn.env.wall(), case, &mut bytes);
         // Interim responses that the transport has not taken yet go first.
-        let out = std::mem::take(&mut self.wire.borrow_mut().out);
+        let out = self.wire.borrow_mut().take_interim();
         let writer = ContentWriter::new(bytes, delimit, case, &mut body, out);
         (writer, body)
     }
@@ -110,8 +110,8 @@ impl<I: Io> Server<I> {
         if let Input::Failed(_) = wire.input {
             return Poll::Ready(Err(EndReason::Downstream("reset")));
         }
-        let waits = writer.blocked || wire.wanted;
-        let moved = std::mem::take(&mut wire.moved) | std::mem::take(&mut writer.moved);
+        let waits = writer.blocked || wire.is_wanted();
+        let moved = wire.take_moved() | std::mem::take(&mut writer.moved);
         let Some(idle) = self.options.stream_idle_timeout.limit().filter(|_| waits) else {
             self.timer.clear();
             return Poll::Pending;

@@ -10,28 +10,35 @@ use ringway_api::{Blame, BodyError, BodyStream, Chunk, ChunkQueue, Frame, Io};
 
 use crate::body::{BodyLimits, Decoded, Decoder};
 
-/// The stream and what has been received from it.
+/// The stream and what has been received from it. What only some requests need comes and goes with them: thousands of
+/// idle connections are one of these each.
 pub(super) struct Wire<I> {
     pub(super) io: I,
     /// Received and not yet consumed.
     pub(super) inbox: Chunk,
-    pub(super) out: ChunkQueue,
-    pub(super) input: Input,
-    /// Of the current request's content.
-    pub(super) decoder: Decoder,
+    /// Interim responses that the transport has not taken yet.
+    interim: Option<Box<ChunkQueue>>,
+    /// Of the current request, if it came in pieces.
+    content: Option<Box<Content>>,
     /// Content bytes received of the current request.
     pub(super) received: u64,
     /// Which request is current: a body that outlives its request must not read another's bytes.
     pub(super) turn: u32,
-    /// 100 (Continue) is owed when content is first asked for.
-    pub(super) owes_continue: bool,
-    /// Somebody waits for content.
-    pub(super) wanted: bool,
-    /// Content moved since this was last cleared.
-    pub(super) moved: bool,
-    fault: Option<Box<BodyError>>,
-    waker: Option<Waker>,
+    pub(super) input: Input,
+}
+
+/// A request's content that is still coming in.
+struct Content {
+    decoder: Decoder,
     limits: BodyLimits,
+    /// 100 (Continue) is owed when content is first asked for.
+    owes_continue: bool,
+    /// Somebody waits for content.
+    wanted: bool,
+    /// Content moved since this was last cleared.
+    moved: bool,
+    fault: Option<BodyError>,
+    waker: Option<Waker>,
 }
 
 /// A quarter of a receive buffer.
@@ -53,33 +60,78 @@ pub(super) struct RequestBody<I> {
 }
 
 impl<I: Io> Wire<I> {
-    pub(super) fn new(io: I, limits: BodyLimits) -> Self {
-        Self {
-            io,
-            inbox: Chunk::EMPTY,
-            out: ChunkQueue::new(),
-            input: Input::Open,
-            decoder: Decoder::Done,
-            received: 0,
-            turn: 0,
-            owes_continue: false,
-            wanted: false,
-            moved: false,
-            fault: None,
-            waker: None,
-            limits,
-        }
+    pub(super) fn new(io: I) -> Self {
+        Self { io, inbox: Chunk::EMPTY, interim: None, content: None, received: 0, turn: 0, input: Input::Open }
     }
 
-    /// Begins the content of another request.
-    pub(super) fn begin(&mut self, decoder: Decoder, owes_continue: bool) {
+    /// Begins a request whose content is complete.
+    pub(super) fn begin(&mut self, received: u64) {
         self.turn = self.turn.wrapping_add(1);
-        self.decoder = decoder;
-        self.received = 0;
-        self.owes_continue = owes_continue;
-        self.wanted = false;
-        self.fault = None;
-        self.waker = None;
+        self.received = received;
+        self.content = None;
+    }
+
+    /// Begins a request whose content comes in pieces.
+    pub(super) fn begin_content(&mut self, decoder: Decoder, limits: BodyLimits, owes_continue: bool) {
+        self.begin(0);
+        let content = Content { decoder, limits, owes_continue, wanted: false, moved: false, fault: None, waker: None };
+        self.content = Some(Box::new(content));
+    }
+
+    /// The current request is over; true when all of its content has been taken. Whoever still holds it must not take
+    /// bytes of what follows.
+    pub(super) fn end(&mut self) -> bool {
+        self.turn = self.turn.wrapping_add(1);
+        let complete = self.is_complete();
+        if complete {
+            self.content = None;
+        }
+        complete
+    }
+
+    /// Whether all of the request's content has been taken.
+    pub(super) fn is_complete(&self) -> bool {
+        self.content.as_ref().is_none_or(|content| content.decoder.is_done())
+    }
+
+    /// Content bytes to come, where they are known.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        self.content.as_ref().map_or(Some(0), |content| content.decoder.remaining())
+    }
+
+    /// Whether somebody waits for content.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.wanted)
+    }
+
+    /// Whether content moved since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        self.content.as_mut().is_some_and(|content| std::mem::take(&mut content.moved))
+    }
+
+    /// Whether 100 (Continue) was still owed; it is no more.
+    pub(super) fn take_owed_continue(&mut self) -> bool {
+        self.content.as_mut().is_some_and(|content| std::mem::take(&mut content.owes_continue))
+    }
+
+    /// Queues bytes of an interim response.
+    pub(super) fn push_interim(&mut self, bytes: Chunk) {
+        self.interim.get_or_insert_default().push(bytes);
+    }
+
+    /// Interim responses that the transport has not taken, to go before what follows.
+    pub(super) fn take_interim(&mut self) -> ChunkQueue {
+        self.interim.take().map_or_else(ChunkQueue::new, |interim| *interim)
+    }
+
+    /// Sends interim responses. Pending may mean that there are none.
+    pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(interim) = &mut self.interim else { return Poll::Pending };
+        let sent = self.io.poll_send(cx, interim);
+        if interim.is_empty() {
+            self.interim = None;
+        }
+        sent
     }
 
     /// Receives into the empty inbox. Ready when there are bytes or no more will come.
@@ -99,7 +151,7 @@ impl<I: Io> Wire<I> {
     /// Looks out for the peer while somebody else is waited for. While content is wanted, its reader is who receives;
     /// otherwise one chunk is held at most.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
-        if !self.wanted && self.inbox.is_empty() && self.input == Input::Open && self.poll_fill(cx).is_ready() {
+        if !self.is_wanted() && self.inbox.is_empty() && self.input == Input::Open && self.poll_fill(cx).is_ready() {
             self.wake_reader();
         }
         self.detach();
@@ -107,13 +159,16 @@ impl<I: Io> Wire<I> {
 
     /// Fails the content, now and for whoever waits for it.
     pub(super) fn fail(&mut self, error: BodyError) {
-        self.fault = Some(Box::new(error));
+        if let Some(content) = &mut self.content {
+            content.wanted = false;
+            content.fault = Some(error);
+        }
         self.wake_reader();
     }
 
     /// Wakes whoever waits for content, if anybody does.
     fn wake_reader(&mut self) {
-        if let Some(waker) = self.waker.take() {
+        if let Some(waker) = self.content.as_mut().and_then(|content| content.waker.take()) {
             waker.wake();
         }
     }
@@ -128,15 +183,15 @@ impl<I: Io> Wire<I> {
 
     /// The next frame of the current request's content.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        if let Some(fault) = &self.fault {
-            return Poll::Ready(Some(Err((**fault).clone())));
-        }
         loop {
-            match self.decoder.decode(&mut self.inbox, self.limits) {
+            let Some(content) = &mut self.content else { return Poll::Ready(None) };
+            if let Some(fault) = &content.fault {
+                return Poll::Ready(Some(Err(fault.clone())));
+            }
+            match content.decoder.decode(&mut self.inbox, content.limits) {
                 Ok(Decoded::Data(data)) => {
+                    (content.wanted, content.moved) = (false, true);
                     self.received += data.len() as u64;
-                    self.wanted = false;
-                    self.moved = true;
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }
                 Ok(Decoded::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
@@ -155,29 +210,32 @@ impl<I: Io> Wire<I> {
                 }
                 Input::Failed(_) => return self.failed(BodyError::new(Blame::Downstream, "reset")),
             }
-            if self.owes_continue {
+            if self.take_owed_continue() {
                 self.send_continue(cx);
             }
             if self.poll_fill(cx).is_pending() {
-                self.wanted = true;
-                self.waker = Some(cx.waker().clone());
+                if let Some(content) = &mut self.content {
+                    content.wanted = true;
+                    content.waker = Some(cx.waker().clone());
+                }
                 return Poll::Pending;
             }
         }
     }
 
     fn failed(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.wanted = false;
-        self.fault = Some(Box::new(error.clone()));
+        if let Some(content) = &mut self.content {
+            content.wanted = false;
+            content.fault = Some(error.clone());
+        }
         Poll::Ready(Some(Err(error)))
     }
 
     /// RFC 9110, section 10.1.1: the content is wanted.
     #[cold]
     fn send_continue(&mut self, cx: &mut Context<'_>) {
-        self.owes_continue = false;
-        self.out.push(Chunk::from("HTTP/1.1 100 Continue\r\n\r\n"));
-        if let Poll::Ready(Err(error)) = self.io.poll_send(cx, &mut self.out) {
+        self.push_interim(Chunk::from("HTTP/1.1 100 Continue\r\n\r\n"));
+        if let Poll::Ready(Err(error)) = self.poll_interim(cx) {
             self.input = Input::Failed(error.kind());
         }
     }
@@ -201,6 +259,6 @@ impl<I: Io> BodyStream for RequestBody<I> {
 
     fn remaining(&self) -> Option<u64> {
         let wire = self.wire.borrow();
-        if wire.turn == self.turn { wire.decoder.remaining() } else { Some(0) }
+        if wire.turn == self.turn { wire.remaining() } else { Some(0) }
     }
 }
