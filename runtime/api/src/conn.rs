@@ -48,8 +48,8 @@ impl fmt::Display for Address {
 pub struct ConnInfo {
     /// Unique in the process while it runs.
     pub id: u64,
-    /// Our end.
-    pub local: Address,
+    /// Our end; what a listener's connections share.
+    pub local: Rc<Address>,
     /// Their end: the original one where a trusted proxy in front has told it (PROXY protocol).
     pub peer: Address,
     /// The other end of the socket, where that is not `peer`.
@@ -60,8 +60,8 @@ pub struct ConnInfo {
 
 impl ConnInfo {
     /// The facts of a plaintext connection.
-    pub const fn new(id: u64, local: Address, peer: Address) -> Self {
-        Self { id, local, peer, direct_peer: None, tls: None }
+    pub fn new(id: u64, local: impl Into<Rc<Address>>, peer: Address) -> Self {
+        Self { id, local: local.into(), peer, direct_peer: None, tls: None }
     }
 
     /// The scheme that requests on it have.

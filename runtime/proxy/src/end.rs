@@ -175,7 +175,7 @@ impl<I: Io> StreamGuard<I> {
     fn write(&self, log: &AccessLog, took: std::time::Duration, sent: u64, received: u64) {
         let start = self.conn.env.wall().checked_sub(took).unwrap_or(std::time::UNIX_EPOCH);
         let mut record = StreamRecord::new(start);
-        let upstream_local: Option<Address> = self.tries.local.as_ref().map(|conn| conn.info.local.clone());
+        let upstream_local: Option<&Address> = self.tries.local.as_ref().map(|conn| &*conn.info.local);
         record.duration = took;
         if let Some(captures) = &self.log {
             record.method = Some(captures.method.as_str());
@@ -198,11 +198,11 @@ impl<I: Io> StreamGuard<I> {
             record.upstream_cluster = self.view.cluster(target.cluster).map(|cluster| &*cluster.name);
         }
         record.upstream_host = self.tries.host.as_ref();
-        record.upstream_local = upstream_local.as_ref();
+        record.upstream_local = upstream_local;
         record.upstream_attempts = self.tries.count;
         record.downstream_remote = Some(&self.conn.info.peer);
         record.downstream_direct_remote = Some(self.conn.info.direct_peer.as_deref().unwrap_or(&self.conn.info.peer));
-        record.downstream_local = Some(&self.conn.info.local);
+        record.downstream_local = Some(&*self.conn.info.local);
         record.connection_id = Some(self.conn.info.id);
         log.write(&record);
     }

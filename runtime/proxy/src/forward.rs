@@ -1,6 +1,7 @@
 //! What a proxy adds to the messages it forwards (RFC 9110, section 7.6).
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
 
 use ringway_api::{Address, Headers, Known, RequestHead, TlsInfo, Version};
 
@@ -59,18 +60,18 @@ impl Default for ForwardPolicy {
 }
 
 impl ForwardPolicy {
-    /// Marks a request. `peer` is the peer's IP address as text, empty for a unix socket; `random` makes an id.
+    /// Marks a request that came from `peer`; `random` makes an id.
     pub(crate) fn mark_request(
         &self,
         head: &mut RequestHead,
-        peer: &str,
+        peer: &Address,
         tls: Option<&TlsInfo>,
         random: impl Fn() -> u64,
     ) {
         let headers = &mut head.headers;
         self.client_cert.mark(headers, tls);
-        if self.forwarded_for && !peer.is_empty() {
-            append_list(headers, Known::XForwardedFor, peer);
+        if let Some(peer) = peer.ip().filter(|_| self.forwarded_for) {
+            append_list(headers, Known::XForwardedFor, IpText::of(peer.ip()).as_str());
         }
         if self.forwarded_proto && !headers.has(Known::XForwardedProto) {
             put(headers, Known::XForwardedProto, head.scheme.as_str());
@@ -124,14 +125,56 @@ impl ForwardPolicy {
     }
 }
 
-/// The text of a peer's address in `X-Forwarded-For`: without the port, nothing for a unix socket.
-pub(crate) fn forwarded_peer(peer: &Address) -> Box<str> {
-    let mut text = String::new();
-    if let Some(ip) = peer.ip() {
-        let written = write!(text, "{}", ip.ip());
-        debug_assert!(written.is_ok());
+/// An IP address as text, made anew for each request: kept, it would cost every idle connection more than this takes.
+struct IpText {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl IpText {
+    fn of(ip: IpAddr) -> Self {
+        let mut text = Self { bytes: [0; 48], len: 0 };
+        // IPv4 by hand: the formatter of the library takes several times as long.
+        match ip {
+            IpAddr::V4(ip) => {
+                for (at, octet) in ip.octets().into_iter().enumerate() {
+                    if at > 0 {
+                        text.push(b'.');
+                    }
+                    if octet >= 100 {
+                        text.push(b'0' + octet / 100);
+                    }
+                    if octet >= 10 {
+                        text.push(b'0' + octet / 10 % 10);
+                    }
+                    text.push(b'0' + octet % 10);
+                }
+            }
+            IpAddr::V6(ip) => {
+                let written = write!(text, "{ip}");
+                debug_assert!(written.is_ok(), "addresses are shorter");
+            }
+        }
+        text
     }
-    text.into_boxed_str()
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+impl Write for IpText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| self.push(byte));
+        Ok(())
+    }
 }
 
 /// Adds a member to a list field, in one line with what was there, so that no recipient can see them in another order.
@@ -187,15 +230,24 @@ mod tests {
         head.headers.append("x-forwarded-for", b"10.0.0.1").unwrap();
         head.headers.append("X-Forwarded-For", b"10.0.0.2").unwrap();
         let policy = ForwardPolicy { via: Some("edge".into()), ..ForwardPolicy::default() };
-        policy.mark_request(&mut head, "10.0.0.3", None, || 1);
+        let peer = Address::Ip("10.0.0.3:1".parse().unwrap());
+        policy.mark_request(&mut head, &peer, None, || 1);
         let headers = &head.headers;
         assert_eq!(headers.all_known(Known::XForwardedFor).collect::<Vec<_>>(), [b"10.0.0.1, 10.0.0.2, 10.0.0.3"]);
         assert_eq!(headers.known(Known::XForwardedProto), Some(&b"http"[..]));
         assert_eq!(headers.known(Known::Via), Some(&b"1.1 edge"[..]));
         let id = headers.known(Known::XRequestId).unwrap().to_vec();
-        policy.mark_request(&mut head, "10.0.0.3", None, || 2);
+        policy.mark_request(&mut head, &peer, None, || 2);
         let headers = &head.headers;
         assert_eq!(headers.known(Known::XRequestId), Some(&id[..]), "an id that is there stays");
+    }
+
+    #[test]
+    fn addresses_read_as_the_library_writes_them() {
+        for text in ["0.0.0.0", "1.20.255.100", "255.9.10.99", "::1", "2001:db8::ffff:1234:5678:9abc", "::ffff:1.2.3.4"]
+        {
+            assert_eq!(IpText::of(text.parse().unwrap()).as_str(), text);
+        }
     }
 
     #[test]

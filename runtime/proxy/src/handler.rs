@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, Blame, Body, ConnCx, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request, Response,
+    Action, Blame, Body, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request, Response,
     ResponseFlag, StreamCx,
 };
 use ringway_upstream::AcquireError;
@@ -14,31 +14,24 @@ use ringway_upstream::AcquireError;
 use crate::attempt::{self, Answer, Answered, CountedBody, Deadline, Failure, ResponseBody, TrailersFn};
 use crate::end::StreamGuard;
 use crate::filters::Filters;
-use crate::forward::forwarded_peer;
 use crate::grpc;
 use crate::tunnel::IdleLimit;
 use crate::view::{ChainHandle, ChainView, ClusterView};
 
-/// Answers the requests of one connection.
+/// Answers the requests of one connection. A pointer and no more: every idle connection has one.
 pub(crate) struct StreamHandler<I: Io> {
-    shared: Rc<Shared<I>>,
-}
-
-struct Shared<I: Io> {
     chain: Rc<ChainHandle<I>>,
-    /// The peer's address as `X-Forwarded-For` has it.
-    peer: Box<str>,
 }
 
 impl<I: Io> Clone for StreamHandler<I> {
     fn clone(&self) -> Self {
-        Self { shared: Rc::clone(&self.shared) }
+        Self { chain: Rc::clone(&self.chain) }
     }
 }
 
 impl<I: Io> StreamHandler<I> {
-    pub(crate) fn new(chain: Rc<ChainHandle<I>>, conn: &ConnCx) -> Self {
-        Self { shared: Rc::new(Shared { chain, peer: forwarded_peer(&conn.info.peer) }) }
+    pub(crate) fn new(chain: Rc<ChainHandle<I>>) -> Self {
+        Self { chain }
     }
 
     async fn answer(&self, mut request: Request, cx: &StreamCx, guard: &mut StreamGuard<I>) -> Response {
@@ -48,7 +41,7 @@ impl<I: Io> StreamHandler<I> {
         // === mark ===
         request.head.scheme = cx.conn.info.scheme();
         let tls = cx.conn.info.tls.as_deref();
-        view.forward.mark_request(&mut request.head, &self.shared.peer, tls, || env.random());
+        view.forward.mark_request(&mut request.head, &cx.conn.info.peer, tls, || env.random());
         guard.capture_request(&request.head);
 
         // === request filters ===
@@ -172,14 +165,14 @@ impl<I: Io> Handler for StreamHandler<I> {
     type Observer = StreamGuard<I>;
 
     async fn handle(&self, request: Request, cx: &StreamCx) -> Reply<StreamGuard<I>> {
-        let view = self.shared.chain.view();
+        let view = self.chain.view();
         let mut guard = StreamGuard::begin(view, cx);
         let response = self.answer(request, cx, &mut guard).await;
         Reply { response, observer: guard, close: cx.conn.is_draining() }
     }
 
     fn refuse(&self, why: LocalReply, cx: &StreamCx) -> Reply<StreamGuard<I>> {
-        let mut guard = StreamGuard::begin(self.shared.chain.view(), cx);
+        let mut guard = StreamGuard::begin(self.chain.view(), cx);
         guard.refused(why.status);
         let response = guard.local(&why, false);
         guard.response(&response.head);

@@ -174,7 +174,7 @@ impl<I: Io> FirstBytes<I> {
                     if let proxy_protocol::Kind::Proxied { source, destination } = kind {
                         let direct: Address = std::mem::replace(&mut info.peer, source);
                         info.direct_peer = Some(Rc::new(direct));
-                        info.local = destination;
+                        info.local = Rc::new(destination);
                     }
                     consumed
                 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::Io;
+use ringway_api::{Address, Io};
 use ringway_config::ChainMatcher;
 use ringway_telemetry::{Cells, ListenerStats};
 
@@ -29,6 +29,8 @@ pub struct ListenerHandle<I: Io> {
     view: RefCell<Rc<ListenerView<I>>>,
     /// Its open connections on this worker.
     open: Cell<u32>,
+    /// The address that the last connection came to: usually the next one's too, and shared then.
+    local: RefCell<Option<Rc<Address>>>,
 }
 
 impl<I: Io> ListenerView<I> {
@@ -51,7 +53,7 @@ impl<I: Io> ListenerView<I> {
 
 impl<I: Io> ListenerHandle<I> {
     pub(crate) fn new(view: Rc<ListenerView<I>>) -> Rc<Self> {
-        Rc::new(Self { view: RefCell::new(view), open: Cell::new(0) })
+        Rc::new(Self { view: RefCell::new(view), open: Cell::new(0), local: RefCell::default() })
     }
 
     /// The view in force.
@@ -67,6 +69,15 @@ impl<I: Io> ListenerHandle<I> {
         }
         self.open.set(open + 1);
         true
+    }
+
+    /// An address of ours as connections keep it.
+    pub(crate) fn share(&self, local: Address) -> Rc<Address> {
+        let mut known = self.local.borrow_mut();
+        match &*known {
+            Some(known) if **known == local => Rc::clone(known),
+            _ => Rc::clone(known.insert(Rc::new(local))),
+        }
     }
 
     /// Counts an accept that failed.

@@ -22,7 +22,7 @@ pub struct Worker {
     pub(crate) handshakes: Admission,
     next_id: Cell<u64>,
     conns: RefCell<Vec<Option<Rc<ConnCx>>>>,
-    free: RefCell<Vec<usize>>,
+    free: RefCell<Vec<u32>>,
     open: Cell<usize>,
     draining: Cell<bool>,
     show_open: Box<dyn Fn(usize)>,
@@ -78,7 +78,7 @@ impl Worker {
             return;
         }
         let open = OpenConn::enter(self, listener, &view);
-        let info = ConnInfo::new(self.next_id(), local, peer);
+        let info = ConnInfo::new(self.next_id(), listener.share(local), peer);
         if let Some(chain) = view.only_chain() {
             return self.begin(open, Arrived { io, info, chain: Rc::clone(chain), protocol: 0 });
         }
@@ -105,7 +105,7 @@ impl Worker {
                 // The configuration may have changed since it was chosen; no protocol at all is refused there.
                 let Some(spoken) = spoken.get(protocol).or(spoken.first()) else { return };
                 let guard = ServedConn::enter(self, open, Some(Rc::clone(&chain)), &view, &conn);
-                let handler = StreamHandler::new(chain, &conn);
+                let handler = StreamHandler::new(chain);
                 (guard, (spoken.entry.serve)(Arc::clone(&spoken.options), io, handler, conn))
             }
             Service::Raw { cluster, idle_timeout } => {
@@ -125,21 +125,21 @@ impl Worker {
         (self.show_open)(open);
     }
 
-    fn register(&self, conn: &Rc<ConnCx>) -> usize {
+    fn register(&self, conn: &Rc<ConnCx>) -> u32 {
         let mut conns = self.conns.borrow_mut();
         let at = self.free.borrow_mut().pop().unwrap_or_else(|| {
             conns.push(None);
-            conns.len() - 1
+            (conns.len() - 1) as u32
         });
-        if let Some(place) = conns.get_mut(at) {
+        if let Some(place) = conns.get_mut(at as usize) {
             *place = Some(Rc::clone(conn));
         }
         at
     }
 
-    fn forget(&self, at: usize) {
+    fn forget(&self, at: u32) {
         let mut conns = self.conns.borrow_mut();
-        drop(conns.get_mut(at).and_then(Option::take));
+        drop(conns.get_mut(at as usize).and_then(Option::take));
         let mut free = self.free.borrow_mut();
         free.push(at);
         if free.len() == conns.len() {
@@ -180,7 +180,7 @@ struct ServedConn<I: Io> {
     open: OpenConn<I>,
     /// The chain, of a connection with requests.
     chain: Option<Rc<ChainHandle<I>>>,
-    at: usize,
+    at: u32,
 }
 
 impl<I: Io> ServedConn<I> {
