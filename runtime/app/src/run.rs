@@ -24,8 +24,8 @@ use crate::{notify, rlimits};
 const NICE: i32 = 10;
 /// How often a drain looks whether connections are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How often retired plans and the workers' health are looked at.
-const TICK: Duration = Duration::from_secs(5);
+/// How long until retired plans that workers still use are looked at again. Nothing ticks while there are none.
+const REAP: Duration = Duration::from_secs(5);
 
 /// Runs a proxy under the configuration file until it is told to end.
 ///
@@ -112,8 +112,9 @@ impl Process {
         announce(self.control()?);
         notify::ready();
         let certificates = self.control()?.watched.changes();
-        let mut tick = tokio::time::interval(TICK);
+        let ended = self.control()?.workers.ended();
         loop {
+            let retired = self.control()?.has_retired();
             tokio::select! {
                 update = source.next() => match update {
                     Ok(update) => {
@@ -148,14 +149,9 @@ impl Process {
                 _ = signals.reopen.recv() => self.control()?.planner.logs().reopen(),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = tick.tick() => {
-                    let control = self.control()?;
-                    control.reap();
-                    if control.workers.casualty().is_some() {
-                        // Its error says why.
-                        return self.end().await.and(Err(anyhow!("a worker has ended")));
-                    }
-                }
+                () = tokio::time::sleep(REAP), if retired => self.control()?.reap(),
+                // Its error says why.
+                () = ended.notified() => return self.end().await.and(Err(anyhow!("a worker has ended"))),
             }
         }
         self.drain(&mut signals).await?;

@@ -103,6 +103,9 @@ struct CoreShared {
     counted: Rc<Cell<u64>>,
     /// Who waits for other threads' messages.
     mail: RefCell<Vec<Waker>>,
+    /// Ticks with events so far, and who waits for the next.
+    work: Cell<u64>,
+    idlers: RefCell<Vec<Waker>>,
     random: Cell<u64>,
 }
 
@@ -223,6 +226,7 @@ impl Pace {
             if self.busy {
                 self.worked = true;
                 driver.set_tick(Some(self.tick));
+                core.work_goes_on();
             } else {
                 if ticking {
                     driver.set_tick(None);
@@ -236,11 +240,13 @@ impl Pace {
         Ok(())
     }
 
-    /// How long to wait: until the next timer, or the rest that is due.
+    /// How long to wait: until the next timer, or the rest that is due. Events too soon after the last look are looked
+    /// at once a tick has passed.
     fn limit(&self, driver: &Driver) -> Option<Duration> {
         let now = driver.now();
         let rest = self.worked.then(|| self.rested + REST);
-        let next = driver.next_timer().into_iter().chain(rest).min()?;
+        let look = self.busy.then(|| self.last + self.tick);
+        let next = driver.next_timer().into_iter().chain(rest).chain(look).min()?;
         Some(next.since(now) + Duration::from_millis(1))
     }
 
@@ -279,6 +285,8 @@ impl Core {
             executor: config.executor,
             counted: Rc::default(),
             mail: RefCell::default(),
+            work: Cell::new(0),
+            idlers: RefCell::default(),
         };
         Ok(Self { shared: Rc::new(shared) })
     }
@@ -306,6 +314,7 @@ impl Core {
     fn shut_down(&self) {
         self.shared.tasks.clear();
         self.shared.mail.borrow_mut().clear();
+        self.shared.idlers.borrow_mut().clear();
         self.shared.driver.forget_wakers();
         self.shared.tasks.leave();
         for _ in 0..8 {
@@ -327,6 +336,31 @@ impl Core {
         let mut mail = self.shared.mail.borrow_mut();
         if !mail.iter().any(|known| known.will_wake(waker)) {
             mail.push(waker.clone());
+        }
+    }
+
+    /// Waits until there has been work since `seen`, and returns what to pass the next time; 0 at first. Timers are
+    /// no work. For chores that are due now and then while there is traffic and must not wake an idle worker.
+    pub async fn work_since(&self, seen: u64) -> u64 {
+        poll_fn(|cx| {
+            let now = self.shared.work.get();
+            if now != seen {
+                return Poll::Ready(now);
+            }
+            let mut idlers = self.shared.idlers.borrow_mut();
+            if !idlers.iter().any(|known| known.will_wake(cx.waker())) {
+                idlers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn work_goes_on(&self) {
+        self.shared.work.set(self.shared.work.get() + 1);
+        if !self.shared.idlers.borrow().is_empty() {
+            let waiting = std::mem::take(&mut *self.shared.idlers.borrow_mut());
+            waiting.iter().for_each(Waker::wake_by_ref);
         }
     }
 

@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -402,14 +403,14 @@ fn wakers_work_from_other_threads() {
             let mut started = false;
             let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
             poll_fn(|cx| {
-                if flag.load(std::sync::atomic::Ordering::Acquire) {
+                if flag.load(Ordering::Acquire) {
                     return Poll::Ready(());
                 }
                 if !std::mem::replace(&mut started, true) {
                     let (waker, flag) = (cx.waker().clone(), flag.clone());
                     thread::spawn(move || {
                         thread::sleep(Duration::from_millis(delay));
-                        flag.store(true, std::sync::atomic::Ordering::Release);
+                        flag.store(true, Ordering::Release);
                         waker.wake();
                     });
                 }
@@ -440,6 +441,40 @@ fn timers_fire_after_their_time_and_idle_workers_rest() {
 }
 
 /// Blocking after one quiet round used to add a tick to each hop between tasks.
+#[test]
+fn a_quiet_worker_gives_memory_back_once_and_is_then_left_alone() {
+    static RESTS: AtomicUsize = AtomicUsize::new(0);
+    let on_rest = || {
+        RESTS.fetch_add(1, Ordering::Relaxed);
+    };
+    for executor in [Executor::Native, Executor::Glommio] {
+        let config = CoreConfig { executor, on_rest: Some(on_rest), ..CoreConfig::default() };
+        run(&config, |core| async move {
+            let (listener, address) = listen(&core);
+            let seen = core.work_since(0).await;
+            let mut peer = TcpStream::connect(address).unwrap();
+            let mut io = accept(&core, &listener).await;
+            // As much as stays in the buffers that the kernel has.
+            peer.write_all(&noise(64 << 10)).unwrap();
+            let mut received = 0;
+            while received < 64 << 10 {
+                received += recv(&mut io).await.unwrap().unwrap().len();
+            }
+            assert!(core.work_since(seen).await > seen);
+            RESTS.store(0, Ordering::Relaxed);
+            sleep(&core, Duration::from_millis(1500)).await;
+            let enters = core.stats().driver.enters;
+            sleep(&core, Duration::from_millis(2500)).await;
+            assert_eq!(RESTS.load(Ordering::Relaxed), 1, "{executor:?}");
+            assert!(core.stats().driver.enters - enters <= 6, "{executor:?}: woken for nothing");
+            // What comes now is received into the memory that was given back.
+            peer.write_all(b"again").unwrap();
+            assert_eq!(&*recv(&mut io).await.unwrap().unwrap(), b"again");
+        })
+        .unwrap();
+    }
+}
+
 #[test]
 fn a_hop_between_tasks_costs_no_tick() {
     on_every_worker(|core| async move {

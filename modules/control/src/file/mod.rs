@@ -25,7 +25,7 @@ use watch::Watch;
 /// deleted and created again.
 ///
 /// Changes are noticed by file events and, as a safety net where there are none, by looking at the file's metadata
-/// every [`FileOptions::poll`]. A file that cannot be read is an error of `next`, told once, until it is another
+/// every [`FileOptions::poll`] or less often. A file that cannot be read is an error of `next`, told once, until it is another
 /// error or the file can be read again. A pipe is read once, to its end; a reload yields the same text again.
 pub struct FileSource {
     path: PathBuf,
@@ -61,7 +61,8 @@ pub struct FileOptions {
     /// How long a file that is missing or empty after a change may stay so before that is believed: tools that
     /// replace a file often remove or empty it first. Default 250 ms.
     pub grace: Duration,
-    /// How often the file's metadata is looked at, events or none. Default 5 s.
+    /// How often the file's metadata is looked at; a sixth as often while there are file events, which only file
+    /// systems of other machines may lack. Default 5 s.
     pub poll: Duration,
     /// Whether to use file events. Default true.
     pub events: bool,
@@ -96,6 +97,9 @@ struct Stamp {
     modified: (i64, i64),
     changed: (i64, i64),
 }
+
+/// With file events, polling is a safety net under a safety net, and should not wake an idle process often.
+const WATCHED: u32 = 6;
 
 // === impl FileSource ===
 
@@ -153,7 +157,8 @@ impl FileSource {
 
     /// Looks at the file and tells what is new, if anything.
     fn look(&mut self) -> Option<Result<Update, SourceError>> {
-        self.poll = Instant::now() + self.options.poll;
+        let watched = self.watch.is_some() && self.status.borrow().unwatched.is_none();
+        self.poll = Instant::now() + self.options.poll * if watched { WATCHED } else { 1 };
         self.burst = None;
         let noticed = self.due.take().is_some();
         let once = fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());

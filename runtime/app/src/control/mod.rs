@@ -197,6 +197,11 @@ impl Control {
         self.store.reap();
     }
 
+    /// Whether there is anything that [`reap`](Self::reap) may free sooner or later.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.is_empty() || self.store.retired() > 0
+    }
+
     /// Tells workers to stop listening and to end their connections in order.
     pub(crate) async fn drain(&mut self) {
         if self.phase == Phase::Live {

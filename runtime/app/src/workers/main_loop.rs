@@ -24,13 +24,24 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// Runs a worker on this thread until it is told to stop.
 pub(super) fn run(start: Start, ready: mpsc::Sender<Sender<Command>>) -> io::Result<()> {
-    let (number, shared) = (start.number, Arc::clone(&start.shared));
+    let _ending = Ending { number: start.number, shared: Arc::clone(&start.shared) };
     let config = start.config.clone();
-    let result = ringway_io::run(&config, |core| serve(core, start, ready));
-    if let Some(shown) = shared.worker(number) {
-        shown.ended.store(true, Ordering::Release);
+    ringway_io::run(&config, |core| serve(core, start, ready))
+}
+
+/// Tells the end of a worker, also when it panics.
+struct Ending {
+    number: usize,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(shown) = self.shared.worker(self.number) {
+            shown.ended.store(true, Ordering::Release);
+        }
+        self.shared.ended.notify_one();
     }
-    result
 }
 
 async fn serve(core: Core, start: Start, ready: mpsc::Sender<Sender<Command>>) {
@@ -82,8 +93,7 @@ impl This {
         let worker = Worker::new(Rc::clone(&env), start.number, Box::new(show_open));
         let connect: Rc<dyn Connect<Stream>> = Rc::new(core.clone());
         let local = |io: &Stream| io.local_address().ok();
-        let tools =
-            Toolbox::new(Rc::clone(&worker), Rc::clone(&env), connect, local, SECURITY, PROTOCOLS, start.number);
+        let tools = Toolbox::new(Rc::clone(&worker), env, connect, local, SECURITY, PROTOCOLS, start.number);
         let crew = Crew::new(core.clone(), Rc::clone(&worker), start.number, Arc::clone(&start.shared), peers);
         let view = Rc::new(RefCell::new(None));
         let this = Self {
@@ -97,26 +107,26 @@ impl This {
             shared: Arc::clone(&start.shared),
             number: start.number,
         };
-        this.spawn_settling(env);
+        this.spawn_settling();
         this
     }
 
-    /// Returns unused shares of limits now and then, while there is traffic.
-    fn spawn_settling(&self, env: Rc<dyn Env>) {
-        let (view, worker) = (Rc::clone(&self.view), Rc::clone(&self.worker));
-        let mut timer = env.timer();
-        env.spawn(Box::pin(async move {
+    /// Returns unused shares of limits now and then, while there is traffic, and once more after it.
+    fn spawn_settling(&self) {
+        let (view, core) = (Rc::clone(&self.view), self.core.clone());
+        let mut timer = core.timer();
+        self.core.spawn(Box::pin(async move {
+            let mut seen = 0;
             loop {
-                timer.set_after(SETTLE);
-                timer.expired().await;
-                // An idle worker holds few shares and is left in peace for longer.
-                if worker.open() == 0 {
-                    timer.set_after(SETTLE * 30);
+                seen = core.work_since(seen).await;
+                // What is unused goes back when it was already so the time before.
+                for _ in 0..2 {
+                    timer.set_after(SETTLE);
                     timer.expired().await;
-                }
-                if let Some(view) = &*view.borrow() {
-                    let view: &CoreView<Stream> = view;
-                    view.settle();
+                    if let Some(view) = &*view.borrow() {
+                        let view: &CoreView<Stream> = view;
+                        view.settle();
+                    }
                 }
             }
         }));

@@ -17,7 +17,7 @@ use ringway_io::{Accepted, Bound, CoreConfig, Sender};
 use ringway_proxy::Plan;
 use ringway_telemetry::Registry;
 use ringway_upstream::HostReport;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Messages that wait in a worker's mailbox at most. Handed-over connections share it with the control plane's.
 const MAILBOX: usize = 4096;
@@ -48,6 +48,8 @@ pub(crate) struct Listening {
 /// What workers show of themselves; each writes its own.
 pub(crate) struct Shared {
     cells: Vec<CachePadded<Shown>>,
+    /// Told when a worker has ended.
+    ended: Arc<Notify>,
 }
 
 /// One worker's.
@@ -63,7 +65,7 @@ pub(crate) struct Shown {
 
 impl Shared {
     fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { cells: (0..workers).map(|_| CachePadded::default()).collect() })
+        Arc::new(Self { cells: (0..workers).map(|_| CachePadded::default()).collect(), ended: Arc::default() })
     }
 
     pub(crate) fn worker(&self, number: usize) -> Option<&Shown> {
@@ -155,9 +157,9 @@ impl Workers {
         self.shared.worker(number).is_none_or(|shown| shown.ended.load(Ordering::Acquire))
     }
 
-    /// The first worker that has ended although nobody told it to.
-    pub(crate) fn casualty(&self) -> Option<usize> {
-        (0..self.count()).find(|number| self.has_ended(*number))
+    /// Notified when a worker has ended. Before [`stop`](Self::stop), none should.
+    pub(crate) fn ended(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.ended)
     }
 
     /// Has every worker bring its statistics up to date; those that do not within a moment are left out.

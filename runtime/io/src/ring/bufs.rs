@@ -224,6 +224,16 @@ impl BufRing {
         }
     }
 
+    /// Pages of the pool that are in memory.
+    #[cfg(test)]
+    pub(super) fn resident(&self) -> usize {
+        let mut pages = vec![0_u8; self.memory.len.div_ceil(4096)];
+        // SAFETY: the range is the mapping, and there is a byte for each of its pages.
+        let read = unsafe { libc::mincore(self.memory.start.as_ptr().cast(), self.memory.len, pages.as_mut_ptr()) };
+        assert_eq!(read, 0);
+        pages.iter().filter(|page| **page & 1 == 1).count()
+    }
+
     fn is_touched(&self, id: usize) -> bool {
         self.touched.get(id).copied().unwrap_or_default()
     }

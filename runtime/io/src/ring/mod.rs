@@ -298,6 +298,7 @@ impl Drop for Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn a_cancelled_send_ends_even_when_it_was_partly_sent() {
@@ -319,5 +320,35 @@ mod tests {
         }
         assert_eq!(ends, [(1, Err(libc::ECANCELED))]);
         assert_eq!(ring.outstanding(), 0);
+    }
+
+    /// What the next receive brings.
+    fn receive(ring: &mut Ring) -> Chunk {
+        let mut chunk = None;
+        while chunk.is_none() {
+            ring.enter(true, Some(Duration::from_secs(5))).unwrap();
+            assert!(ring.reap(|completion| chunk = completion.chunk) > 0, "nothing comes");
+        }
+        chunk.unwrap()
+    }
+
+    #[test]
+    fn trimming_returns_what_no_chunk_points_into_and_nothing_else() {
+        for plain in [false, true] {
+            let buffers = BufConfig { plain, ..BufConfig::default() };
+            let mut ring = Ring::new(&RingConfig { buffers, ..RingConfig::default() }).unwrap();
+            let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+            ring.recv(far.as_raw_fd(), 1);
+            near.write_all(&[1; 3 << 12]).unwrap();
+            let first = receive(&mut ring);
+            assert!(ring.bufs.resident() > 0, "plain: {plain}");
+            ring.trim();
+            assert!(first.iter().all(|byte| *byte == 1), "plain: {plain}");
+            drop(first);
+            ring.trim();
+            assert_eq!(ring.bufs.resident(), 0, "plain: {plain}");
+            near.write_all(&[2; 100]).unwrap();
+            assert_eq!(&*receive(&mut ring), &[2; 100], "plain: {plain}");
+        }
     }
 }
