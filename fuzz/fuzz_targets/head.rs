@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use ringway_api::Chunk;
 use ringway_http1::HeaderCase;
 use ringway_http1::encode::{Delimit, request_head, response_head};
-use ringway_http1::head::{Assembler, HeadLimits, decode_request, decode_response};
+use ringway_http1::head::{Asked, Assembler, HeadLimits, decode_request, decode_response};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 2048, fields: 32 };
 const WRITTEN: HeadLimits = HeadLimits { bytes: 8192, fields: 64 };
@@ -44,10 +44,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     for method in [Method::GET, Method::HEAD] {
-        if let Ok(Some((parts, _))) = decode_response(&whole, &method, LIMITS) {
+        if let Ok(Some((parts, _))) = decode_response(&whole, Asked { method: &method, upgrade: None }, LIMITS) {
             let mut written = Vec::new();
             response_head(&parts.head, Delimit::Nothing, true, || SystemTime::UNIX_EPOCH, HeaderCase::Title, &mut written);
-            let again = decode_response(&Chunk::from(written), &method, WRITTEN).expect("valid").expect("whole");
+            let again = decode_response(&Chunk::from(written), Asked { method: &method, upgrade: None }, WRITTEN).expect("valid").expect("whole");
             assert_eq!(again.0.head.status, parts.head.status);
         }
     }

@@ -21,7 +21,7 @@ use ringway_api::{
     Reply, Request, Response, ResponseHead, StreamCx, StreamEnd, UpstreamConn,
 };
 use ringway_http1::encode::{Delimit, request_head, response_head};
-use ringway_http1::head::{HeadLimits, decode_request, decode_response};
+use ringway_http1::head::{Asked, HeadLimits, decode_request, decode_response};
 use ringway_http1::{HeaderCase, Http1, Http1Options};
 use ringway_testkit::{Sim, test_conn};
 
@@ -52,10 +52,15 @@ fn main() {
         black_box(Chunk::from(out));
     });
     measure("response: decode", || {
-        black_box(decode_response(black_box(&response), &Method::GET, LIMITS).unwrap());
+        black_box(
+            decode_response(black_box(&response), Asked { method: &Method::GET, upgrade: None }, LIMITS).unwrap(),
+        );
     });
     measure("response: decode, edit, encode", || {
-        let (mut parts, _) = decode_response(black_box(&response), &Method::GET, LIMITS).unwrap().unwrap();
+        let (mut parts, _) =
+            decode_response(black_box(&response), Asked { method: &Method::GET, upgrade: None }, LIMITS)
+                .unwrap()
+                .unwrap();
         parts.head.headers.set_known(Known::Server, b"ringway").unwrap();
         let mut out = Vec::with_capacity(1024);
         let date = || unreachable!("the response is dated");

@@ -5,7 +5,7 @@ mod content;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
-use ringway_api::{Body, Headers, Known, Line, RequestHead, ResponseHead};
+use ringway_api::{Body, Headers, Known, Line, RequestHead, ResponseHead, Tunnel};
 
 use crate::options::HeaderCase;
 
@@ -65,11 +65,28 @@ pub fn response_head(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes the head of a response that makes a tunnel, an upgrade to `protocol` where it is one.
+pub(crate) fn tunnel_head(head: &ResponseHead, protocol: Option<&[u8]>, case: HeaderCase, out: &mut Vec<u8>) {
+    status_line(head.status, out);
+    let keep = |known: Option<Known>| match known {
+        Some(Known::ContentLength | Known::Te) => false,
+        known => !known.is_some_and(is_hop_by_hop),
+    };
+    lines(&head.headers, keep, case, out);
+    if let Some(protocol) = protocol {
+        field(b"connection", b"upgrade", case, out);
+        field(b"upgrade", protocol, case, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes a request's head.
 pub fn request_head(head: &RequestHead, delimit: Delimit, case: HeaderCase, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(head.path_and_query());
+    // RFC 9112, section 3.2: a tunnel's target is its authority.
+    let connect = head.tunnel == Some(Tunnel::Connect);
+    out.extend_from_slice(if connect { head.authority() } else { head.path_and_query() });
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // First, as RFC 9110, section 7.2 recommends.
     field(b"host", head.authority(), case, out);
@@ -85,7 +102,10 @@ pub fn request_head(head: &RequestHead, delimit: Delimit, case: HeaderCase, out:
     };
     lines(&head.headers, keep, case, out);
     delimiter(delimit, case, out);
-    if te {
+    if let Some(protocol) = head.upgrade() {
+        field(b"connection", if te { b"upgrade, te" } else { b"upgrade" }, case, out);
+        field(b"upgrade", protocol, case, out);
+    } else if te {
         // RFC 9110, section 10.1.4: TE concerns this connection, and says so.
         field(b"connection", b"te", case, out);
     }
@@ -94,8 +114,8 @@ pub fn request_head(head: &RequestHead, delimit: Delimit, case: HeaderCase, out:
 
 /// Room that a request's head takes at most, framing included.
 pub(crate) fn request_room(head: &RequestHead) -> usize {
-    let line = head.method.as_str().len() + head.path_and_query().len() + head.authority().len();
-    line + head.headers.wire_len() + 96
+    let line = head.method.as_str().len() + head.path_and_query().len() + 2 * head.authority().len();
+    line + head.headers.wire_len() + head.upgrade().map_or(96, |protocol| 160 + protocol.len())
 }
 
 /// Room that a response's head takes at most, framing included.

@@ -20,7 +20,7 @@ pub use assemble::Assembler;
 pub(crate) use fields::trailers;
 pub use framing::Framing;
 pub use request::{RequestParts, decode_request};
-pub use response::{ResponseParts, decode_response};
+pub use response::{Asked, ResponseParts, decode_response};
 pub use syntax::is_tchar;
 
 /// What a head may take.

@@ -2,6 +2,7 @@
 
 mod close;
 mod respond;
+mod tunnel;
 mod wire;
 
 use std::cell::RefCell;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll};
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Blame, Body, BodyError, ConnCx, ConnError, Handler, Io, LocalBoxFuture, Request, StreamCx, Timer, Version,
+    Blame, Body, BodyError, Chunk, ConnCx, ConnError, Handler, Io, LocalBoxFuture, Request, StreamCx, Timer, Version,
 };
 
 use self::wire::{Input, RequestBody, Wire};
@@ -187,6 +188,11 @@ impl<I: Io> Server<I> {
             http_1_1: parts.head.version == Version::Http11,
             keep_alive: parts.keep_alive && (most == 0 || self.served < most),
         };
+        if let Some(tunnel) = parts.head.tunnel {
+            let protocol = parts.head.upgrade().map(Chunk::copy_from);
+            self.wire.borrow_mut().begin_tunnel(tunnel, protocol, self.options.body_limits());
+            return Request { head: parts.head, body: Body::Stream(Box::new(RequestBody::new(&self.wire))) };
+        }
         let mut wire = self.wire.borrow_mut();
         let body = match parts.framing {
             Framing::None => {

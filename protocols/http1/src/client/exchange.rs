@@ -6,18 +6,20 @@ use std::task::{Context, Poll};
 use http::{Method, StatusCode};
 use ringway_api::{
     Blame, Body, BodyError, BodyStart, BodyStream, Chunk, ChunkQueue, Exchange, ExchangeError, ExchangeErrorKind,
-    ExchangeEvent, Frame, Io, Request, RequestHead,
+    ExchangeEvent, Frame, Io, Request, RequestHead, Tunnel,
 };
 
 use super::{Link, State};
 use crate::body::{Decoded, Decoder};
-use crate::encode::{self, COPY_LIMIT, ContentEnd, ContentWriter, poll_content};
-use crate::head::{Assembler, Framing, Refusal, ResponseParts, decode_response};
+use crate::encode::{self, COPY_LIMIT, ContentEnd, ContentWriter, Delimit, poll_content};
+use crate::head::{Asked, Assembler, Framing, Refusal, ResponseParts, decode_response};
 
 /// One request and its response. What only an exchange needs lies here, so that an idle connection is small.
 pub(super) struct Http1Exchange<I: Io> {
     link: Rc<Link<I>>,
     method: Method,
+    /// The tunnel that is asked for, and the protocol of an upgrade.
+    tunnel: Option<Box<(Tunnel, Option<Chunk>)>>,
     /// Kept until the first byte of a response, for whoever may send it again.
     kept: Option<Kept>,
     body: Body,
@@ -59,8 +61,11 @@ const MAX_INTERIMS: u8 = 32;
 
 impl<I: Io> Http1Exchange<I> {
     pub(super) fn new(link: &Rc<Link<I>>, request: Request) -> Self {
-        let Request { head, mut body } = request;
-        let delimit = encode::request_delimit(&head, &body);
+        let Request { head, body } = request;
+        let tunnel = head.tunnel.map(|tunnel| Box::new((tunnel, head.upgrade().map(Chunk::copy_from))));
+        // A tunnel's bytes wait for its beginning.
+        let (mut body, later) = if tunnel.is_some() { (Body::Empty, body) } else { (body, Body::Empty) };
+        let delimit = if tunnel.is_some() { Delimit::Nothing } else { encode::request_delimit(&head, &body) };
         let case = link.options.header_case;
         let mut bytes = Vec::with_capacity(ContentWriter::room(encode::request_room(&head), &body));
         encode::request_head(&head, delimit, case, &mut bytes);
@@ -73,7 +78,8 @@ impl<I: Io> Http1Exchange<I> {
             link: Rc::clone(link),
             method: head.method.clone(),
             kept: Some(Kept { head, full }),
-            body,
+            body: if tunnel.is_some() { later } else { body },
+            tunnel,
             writer,
             sending: Sending::Active,
             inbox: Chunk::EMPTY,
@@ -92,6 +98,9 @@ impl<I: Io> Http1Exchange<I> {
     /// Sends what can be sent of the request.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
         if self.sending != Sending::Active {
+            if self.sending == Sending::Done {
+                self.end_tunnel(cx);
+            }
             return Ok(());
         }
         let io = &self.link.io;
@@ -101,6 +110,7 @@ impl<I: Io> Http1Exchange<I> {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
                 self.sending = Sending::Done;
+                self.end_tunnel(cx);
                 Ok(())
             }
             Poll::Ready(Err(ContentEnd::Transport)) => {
@@ -112,6 +122,43 @@ impl<I: Io> Http1Exchange<I> {
                 Err(error)
             }
         }
+    }
+
+    /// Passes the end of a tunnel's way up on.
+    fn end_tunnel(&mut self, cx: &mut Context<'_>) {
+        if self.tunnel.is_some() && matches!(self.decoder, Decoder::UntilClose) {
+            // A failure shows on the way down too.
+            drop(self.link.io.borrow_mut().poll_shutdown(cx));
+        }
+    }
+
+    /// The upstream has ended its side of a tunnel, which ends the response; what still goes up does so without it.
+    fn finish_tunnel(&mut self) {
+        if self.tunnel.take().is_none() || self.sending != Sending::Active {
+            return;
+        }
+        let placeholder = ContentWriter::tunnel(Vec::new(), self.link.options.header_case, ChunkQueue::new());
+        let mut writer = std::mem::replace(&mut self.writer, placeholder);
+        let mut body = std::mem::take(&mut self.body);
+        let link = Rc::clone(&self.link);
+        let (mut timer, limit) = (link.conn.env.timer(), link.options.stream_idle_timeout.limit());
+        timer.set_limit(limit);
+        self.link.conn.env.spawn(Box::pin(async move {
+            let sent = std::future::poll_fn(|cx| {
+                let sent = poll_content(cx, &mut writer, &mut body, |cx, out| link.io.borrow_mut().poll_send(cx, out));
+                if std::mem::take(&mut writer.moved) {
+                    timer.set_limit(limit);
+                }
+                match sent {
+                    Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+                    Poll::Pending => timer.poll_expired(cx).map(|()| false),
+                }
+            });
+            let ended = sent.await && std::future::poll_fn(|cx| link.io.borrow_mut().poll_shutdown(cx)).await.is_ok();
+            if !ended {
+                link.io.borrow_mut().abort();
+            }
+        }));
     }
 
     /// A reused connection must be silent before anything is sent: what is there answers nothing we asked.
@@ -137,8 +184,9 @@ impl<I: Io> Http1Exchange<I> {
                 self.answered = true;
                 self.kept = None;
                 let limits = self.link.options.head_limits();
-                let method = &self.method;
-                match self.head.decode(&mut self.inbox, |block| decode_response(block, method, limits)) {
+                let upgrade = self.tunnel.as_ref().and_then(|asked| asked.1.as_deref());
+                let asked = Asked { method: &self.method, upgrade };
+                match self.head.decode(&mut self.inbox, |block| decode_response(block, asked, limits)) {
                     Ok(Some(parts)) => return Poll::Ready(Ok(parts)),
                     Ok(None) => {}
                     Err(refusal) => return Poll::Ready(Err(self.refused(refusal))),
@@ -166,6 +214,16 @@ impl<I: Io> Http1Exchange<I> {
     /// Takes the final head and as much of the content as is there.
     fn accept(&mut self, parts: ResponseParts) -> Result<ExchangeEvent, ExchangeError> {
         self.keep_alive = parts.keep_alive;
+        if let Some(asked) = self.tunnel.take() {
+            if asked.0.accepts(parts.head.status) {
+                self.tunnel = Some(asked);
+                self.decoder = Decoder::UntilClose;
+                self.writer = ContentWriter::tunnel(Vec::new(), self.link.options.header_case, ChunkQueue::new());
+                self.sending = Sending::Active;
+                return Ok(ExchangeEvent::Final(parts.head, BodyStart::Streaming));
+            }
+            self.body = Body::Empty;
+        }
         let body = match parts.framing {
             Framing::None => Body::Empty,
             Framing::Length(length) if length <= self.inbox.len() as u64 => {
@@ -207,6 +265,7 @@ impl<I: Io> Http1Exchange<I> {
     /// The response is complete: gives the connection back, or gives it up.
     fn finish(&mut self) {
         self.finished = true;
+        self.finish_tunnel();
         // Bytes behind the response, or a request that has not ended, leave the peers at odds over what comes next.
         let clean = self.sending == Sending::Done && self.inbox.is_empty();
         let reusable = self.keep_alive && clean && !self.link.is_draining();
@@ -265,7 +324,8 @@ impl<I: Io> Exchange for Http1Exchange<I> {
             return Poll::Ready(Err(self.request_failed(error)));
         }
         let parts = std::task::ready!(self.poll_parts(cx))?;
-        if !parts.head.status.is_informational() {
+        let status = parts.head.status;
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Poll::Ready(self.accept(parts));
         }
         self.interims += 1;

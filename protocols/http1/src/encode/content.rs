@@ -71,6 +71,13 @@ impl ContentWriter {
         writer
     }
 
+    /// A writer of a tunnel's bytes behind a head.
+    pub(crate) fn tunnel(head: Vec<u8>, case: HeaderCase, out: ChunkQueue) -> Self {
+        let mut writer = Self::new(head, Delimit::Nothing, case, &mut Body::Empty, out);
+        (writer.framing, writer.done) = (Framing::UntilClose, false);
+        writer
+    }
+
     /// Room for content in a head's buffer, so that it need not grow when a small body follows.
     pub(crate) fn room(head: usize, body: &Body) -> usize {
         match body {

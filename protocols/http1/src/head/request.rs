@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use http::{Method, StatusCode};
 use httparse::Status;
-use ringway_api::{Chunk, RequestHead, Span, Version};
+use ringway_api::{Chunk, RequestHead, Span, Tunnel, Version};
 
 use super::fields::Fields;
 use super::{Framing, HeadLimits, Refusal, offset, refusal, syntax, too_large, with_slots};
@@ -95,10 +95,9 @@ impl RequestLine<'_> {
 
 fn assemble(bytes: &[u8], line: &RequestLine<'_>, fields: Fields) -> Result<RequestParts, Refusal> {
     let method = Method::from_bytes(line.method).map_err(|_| Refusal::bad("invalid_method"))?;
-    if method == Method::CONNECT {
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "connect_unsupported"));
+    if method != Method::CONNECT {
+        syntax::check_target(line.target)?;
     }
-    syntax::check_target(line.target)?;
     let http_1_1 = line.minor == 1;
     let host = match &fields.host {
         Some(at) => {
@@ -116,22 +115,34 @@ fn assemble(bytes: &[u8], line: &RequestLine<'_>, fields: Fields) -> Result<Requ
         }
         Some(_) => http_1_1 && framing != Framing::None,
     };
-    if fields.connection.upgrade
-        && let Some(at) = &fields.upgrade
-        && !bytes.get(at.clone()).unwrap_or_default().eq_ignore_ascii_case(b"h2c")
-    {
-        // RFC 9110, section 7.8 would allow to ignore it; a client that insists is better told. Clients that offer
-        // h2c (retired by RFC 9113) do so in passing and are content with HTTP/1.1.
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "upgrade_unsupported"));
-    }
+    let upgrade = upgrade(bytes, &fields, framing, http_1_1);
     let version = if http_1_1 { Version::Http11 } else { Version::Http10 };
     let keep_alive = http_1_1 && !fields.connection.close;
-    let place = Target::read(line, &method, host)?;
+    let connect = method == Method::CONNECT;
+    if connect && framing != Framing::None {
+        // RFC 9110, section 9.3.6: content has no meaning, and what follows is the tunnel's.
+        return Err(Refusal::bad("content_in_connect"));
+    }
+    let place = if connect { Target::authority(line)? } else { Target::read(line, &method, host)? };
     let mut head = RequestHead::received(method, version, fields.headers, place.authority, place.path);
     if let Some(path) = place.rewritten {
         head.set_path_and_query(&path).map_err(|_| Refusal::bad("invalid_target"))?;
     }
+    if connect {
+        head.tunnel = Some(Tunnel::Connect);
+    } else if let Some(token) = upgrade {
+        head.set_upgrade(token);
+    }
     Ok(RequestParts { head, framing, keep_alive, expects_continue })
+}
+
+/// The protocol that the client wants to go on with: the first that it names (RFC 9110, section 7.8). A wish that cannot
+/// be granted is ignored, as that section allows: one of HTTP/1.0, one with content, and `h2c`, which RFC 9113 has
+/// retired and which clients offer in passing.
+fn upgrade<'b>(bytes: &'b [u8], fields: &Fields, framing: Framing, http_1_1: bool) -> Option<&'b [u8]> {
+    let at = fields.upgrade.as_ref().filter(|_| fields.connection.upgrade && http_1_1 && framing == Framing::None)?;
+    let first = syntax::list(bytes.get(at.clone())?).next()?;
+    (syntax::is_protocol(first) && !first.eq_ignore_ascii_case(b"h2c")).then_some(first)
 }
 
 /// What a request target names.
@@ -151,6 +162,18 @@ impl Target {
             }
             target => Self::absolute(target, line.target_at().start, method),
         }
+    }
+
+    /// RFC 9112, section 3.2.3: host and port of a tunnel.
+    #[cold]
+    fn authority(line: &RequestLine<'_>) -> Result<Self, Refusal> {
+        syntax::check_authority(line.target)?;
+        let port = line.target.rsplit(|b| *b == b':').next().unwrap_or_default();
+        let has_port = port.len() < line.target.len() && !port.is_empty() && port.iter().all(u8::is_ascii_digit);
+        if !has_port {
+            return Err(Refusal::bad("invalid_target"));
+        }
+        Ok(Self { authority: Span::block(line.target_at()), path: Span::default(), rewritten: None })
     }
 
     /// RFC 9112, section 3.2.2. The target's authority overrides `Host`.

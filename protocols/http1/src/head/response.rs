@@ -18,14 +18,23 @@ pub struct ResponseParts {
     pub keep_alive: bool,
 }
 
-/// The response head at the start of `block`, which answers a request of `method`, and its length; or `None` when
-/// more bytes are needed.
+/// What a response answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The protocol that it asked to upgrade to.
+    pub upgrade: Option<&'a [u8]>,
+}
+
+/// The response head at the start of `block`, which answers what was `asked`, and its length; or `None` when more bytes
+/// are needed.
 ///
 /// # Errors
 /// Why the response must not be passed on. The status in it means nothing.
 pub fn decode_response(
     block: &Chunk,
-    method: &Method,
+    asked: Asked<'_>,
     limits: HeadLimits,
 ) -> Result<Option<(ResponseParts, usize)>, Refusal> {
     let bytes = block.as_slice();
@@ -45,7 +54,7 @@ pub fn decode_response(
         };
         let end = first_line_end(bytes)?;
         let fields = Fields::take(block, end, response.headers, len)?;
-        Ok(Some((assemble(fields, minor, code, method)?, len)))
+        Ok(Some((assemble(bytes, fields, minor, code, asked)?, len)))
     })
 }
 
@@ -59,21 +68,27 @@ fn first_line_end(bytes: &[u8]) -> Result<usize, Refusal> {
     if spaced { Ok(CODE_END + end) } else { Err(Refusal::bad("invalid_first_line")) }
 }
 
-fn assemble(fields: Fields, minor: u8, code: u16, method: &Method) -> Result<ResponseParts, Refusal> {
+fn assemble(bytes: &[u8], fields: Fields, minor: u8, code: u16, asked: Asked<'_>) -> Result<ResponseParts, Refusal> {
     // RFC 9110, section 15: what lies outside 100..600 is no status code.
     let status = match StatusCode::from_u16(code) {
         Ok(status) if code < 600 => status,
         _ => return Err(Refusal::bad("invalid_status")),
     };
-    if status == StatusCode::SWITCHING_PROTOCOLS {
+    let http_1_1 = minor == 1;
+    if status == StatusCode::SWITCHING_PROTOCOLS && !(http_1_1 && is_upgrade(bytes, &fields, asked.upgrade)) {
         return Err(Refusal::bad("unsolicited_upgrade"));
     }
-    let http_1_1 = minor == 1;
     let delimiters = fields.delimiters;
     let mut headers = fields.headers;
     // Both at once, codings in HTTP/1.0 and the like are refused wherever they appear.
     let declared = delimiters.framing(http_1_1, Framing::UntilClose)?;
-    let framing = if status.is_informational() || status == StatusCode::NO_CONTENT {
+    let tunnel = status == StatusCode::SWITCHING_PROTOCOLS || (*asked.method == Method::CONNECT && status.is_success());
+    let framing = if tunnel {
+        // RFC 9110, sections 7.8 and 9.3.6: whatever follows is the tunnel's, and fields that say otherwise are
+        // ignored.
+        headers.remove_known(Known::ContentLength);
+        Framing::UntilClose
+    } else if status.is_informational() || status == StatusCode::NO_CONTENT {
         // RFC 9112, section 6.3: no content, whatever the head says. One that says otherwise invites its reader to
         // take what follows for content.
         if delimiters.has_codings() || delimiters.declared().is_some_and(|length| length > 0) {
@@ -81,7 +96,7 @@ fn assemble(fields: Fields, minor: u8, code: u16, method: &Method) -> Result<Res
         }
         headers.remove_known(Known::ContentLength);
         Framing::None
-    } else if status == StatusCode::NOT_MODIFIED || *method == Method::HEAD {
+    } else if status == StatusCode::NOT_MODIFIED || *asked.method == Method::HEAD {
         Framing::None
     } else {
         declared
@@ -89,4 +104,11 @@ fn assemble(fields: Fields, minor: u8, code: u16, method: &Method) -> Result<Res
     let keep_alive = http_1_1 && !fields.connection.close && framing != Framing::UntilClose;
     let version = if http_1_1 { Version::Http11 } else { Version::Http10 };
     Ok(ResponseParts { head: ResponseHead { status, version, headers }, framing, keep_alive })
+}
+
+/// Whether the response goes over to the protocol that was asked for (RFC 9110, section 15.2.2).
+fn is_upgrade(bytes: &[u8], fields: &Fields, asked: Option<&[u8]>) -> bool {
+    let (Some(at), Some(asked)) = (&fields.upgrade, asked) else { return false };
+    let named = bytes.get(at.clone()).unwrap_or_default().trim_ascii();
+    fields.connection.upgrade && named.eq_ignore_ascii_case(asked)
 }

@@ -56,6 +56,12 @@ pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && all(text, TCHAR)
 }
 
+/// A protocol as `Upgrade` names it, its version if any (RFC 9110, section 7.8).
+pub(super) fn is_protocol(text: &[u8]) -> bool {
+    let mut parts = text.split(|b| *b == b'/');
+    parts.clone().count() <= 2 && parts.all(is_token)
+}
+
 /// A request target's path and query, without regard to its form.
 pub(super) fn check_target(target: &[u8]) -> Result<(), Refusal> {
     if all(target, TARGET) { Ok(()) } else { Err(Refusal::bad("invalid_target")) }

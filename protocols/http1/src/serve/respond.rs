@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use http::StatusCode;
 use ringway_api::{
-    Blame, Body, BodyError, Chunk, ConnError, EndReason, Io, Observer, Reply, Response, StreamCx, StreamEnd,
+    Blame, Body, BodyError, Chunk, ConnError, EndReason, Io, Observer, Reply, Response, StreamCx, StreamEnd, Tunnel,
 };
 
 use super::Server;
@@ -21,6 +21,15 @@ impl<I: Io> Server<I> {
         let Reply { response, observer, close } = reply;
         if cx.has_interim() {
             self.interim(cx);
+        }
+        let asked = self.wire.borrow_mut().take_asked();
+        if let Some((tunnel, protocol)) = asked {
+            if tunnel.accepts(response.head.status) {
+                return Box::pin(self.tunnel(response, protocol, observer)).await;
+            }
+            self.wire.borrow_mut().refuse_tunnel();
+            // A client that did not wait for the answer may have sent what was meant for the other end.
+            self.current.keep_alive &= tunnel != Tunnel::Connect;
         }
         let keep_alive = self.current.keep_alive && !close && !cx.conn.is_draining() && self.can_go_on();
         let (mut writer, mut body) = self.write_head(response, !keep_alive, cx);
@@ -39,11 +48,7 @@ impl<I: Io> Server<I> {
         self.wire.borrow_mut().io.abort();
         end.reason = reason;
         observer.finish(&end);
-        Err(match end.reason {
-            EndReason::Body(BodyError { blame, details, .. }) => ConnError::new(blame, details),
-            EndReason::Downstream(details) => ConnError::new(Blame::Downstream, details),
-            EndReason::Complete => ConnError::new(Blame::Local, "complete"),
-        })
+        Err(conn_error(&end.reason))
     }
 
     /// Queues the interim responses that wait (RFC 9110, section 15.2).
@@ -120,5 +125,14 @@ impl<I: Io> Server<I> {
             self.timer.set_after(idle);
         }
         self.timer.poll_expired(task).map(|()| Err(EndReason::Downstream("stream_idle_timeout")))
+    }
+}
+
+/// The end of a connection that a stream has ended.
+pub(super) fn conn_error(reason: &EndReason) -> ConnError {
+    match reason {
+        EndReason::Body(BodyError { blame, details, .. }) => ConnError::new(*blame, details),
+        EndReason::Downstream(details) => ConnError::new(Blame::Downstream, details),
+        EndReason::Complete => ConnError::new(Blame::Local, "complete"),
     }
 }

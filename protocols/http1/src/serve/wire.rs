@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use http::StatusCode;
-use ringway_api::{Blame, BodyError, BodyStream, Chunk, ChunkQueue, Frame, Io};
+use ringway_api::{Blame, BodyError, BodyStream, Chunk, ChunkQueue, Frame, Io, Tunnel};
 
 use crate::body::{BodyLimits, Decoded, Decoder};
 
@@ -39,6 +39,29 @@ struct Content {
     moved: bool,
     fault: Option<BodyError>,
     waker: Option<Waker>,
+    /// Of a request that asks for a tunnel.
+    tunnel: Option<AskedTunnel>,
+}
+
+/// A tunnel that is asked for.
+struct AskedTunnel {
+    kind: Tunnel,
+    /// Of an upgrade.
+    protocol: Option<Chunk>,
+    state: TunnelState,
+    /// The connection's own task, while it waits for the end.
+    server: Option<Waker>,
+}
+
+/// How far a tunnel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TunnelState {
+    /// The response has not said yes yet: nothing that was received may be taken.
+    Asked,
+    /// What is received is the tunnel's.
+    Open,
+    /// The client has ended its side and that has been taken, or nobody takes anything any more.
+    Over,
 }
 
 /// A quarter of a receive buffer.
@@ -54,9 +77,15 @@ pub(super) enum Input {
 }
 
 /// A request's content.
-pub(super) struct RequestBody<I> {
+pub(super) struct RequestBody<I: Io> {
     wire: Rc<RefCell<Wire<I>>>,
     turn: u32,
+}
+
+impl Content {
+    fn new(decoder: Decoder, limits: BodyLimits, owes_continue: bool) -> Self {
+        Self { decoder, limits, owes_continue, wanted: false, moved: false, fault: None, waker: None, tunnel: None }
+    }
 }
 
 impl<I: Io> Wire<I> {
@@ -74,8 +103,49 @@ impl<I: Io> Wire<I> {
     /// Begins a request whose content comes in pieces.
     pub(super) fn begin_content(&mut self, decoder: Decoder, limits: BodyLimits, owes_continue: bool) {
         self.begin(0);
-        let content = Content { decoder, limits, owes_continue, wanted: false, moved: false, fault: None, waker: None };
+        self.content = Some(Box::new(Content::new(decoder, limits, owes_continue)));
+    }
+
+    /// Begins a request that asks for a tunnel.
+    pub(super) fn begin_tunnel(&mut self, kind: Tunnel, protocol: Option<Chunk>, limits: BodyLimits) {
+        self.begin(0);
+        let mut content = Content::new(Decoder::UntilClose, limits, false);
+        content.tunnel = Some(AskedTunnel { kind, protocol, state: TunnelState::Asked, server: None });
         self.content = Some(Box::new(content));
+    }
+
+    /// The tunnel that the request asks for, and the protocol of an upgrade.
+    pub(super) fn take_asked(&mut self) -> Option<(Tunnel, Option<Chunk>)> {
+        let tunnel = self.content.as_mut()?.tunnel.as_mut()?;
+        Some((tunnel.kind, tunnel.protocol.take()))
+    }
+
+    /// Has the task behind `cx` woken at the end of the way up.
+    pub(super) fn watch_tunnel(&mut self, cx: &Context<'_>) {
+        if let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut()) {
+            tunnel.server = Some(cx.waker().clone());
+        }
+    }
+
+    /// The response has said yes.
+    pub(super) fn open_tunnel(&mut self) {
+        if let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut()) {
+            tunnel.state = TunnelState::Open;
+        }
+        self.wake_reader();
+    }
+
+    /// The response has said no: there was no content.
+    pub(super) fn refuse_tunnel(&mut self) {
+        if self.content.as_ref().is_some_and(|content| content.tunnel.is_some()) {
+            self.content = None;
+        }
+    }
+
+    /// Whether nothing more will be taken of what the client sends.
+    pub(super) fn is_tunnel_over(&self) -> bool {
+        let tunnel = self.content.as_ref().and_then(|content| content.tunnel.as_ref());
+        tunnel.is_none_or(|tunnel| tunnel.state == TunnelState::Over)
     }
 
     /// The current request is over; true when all of its content has been taken. Whoever still holds it must not take
@@ -185,6 +255,10 @@ impl<I: Io> Wire<I> {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         loop {
             let Some(content) = &mut self.content else { return Poll::Ready(None) };
+            if content.tunnel.as_ref().is_some_and(|tunnel| tunnel.state == TunnelState::Asked) {
+                content.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
             if let Some(fault) = &content.fault {
                 return Poll::Ready(Some(Err(fault.clone())));
             }
@@ -204,6 +278,10 @@ impl<I: Io> Wire<I> {
             }
             match self.input {
                 Input::Open => {}
+                Input::Ended if content.tunnel.is_some() => {
+                    self.end_tunnel();
+                    return Poll::Ready(None);
+                }
                 Input::Ended => {
                     let error = BodyError::new(Blame::Downstream, "incomplete_body");
                     return self.failed(error.with_status(StatusCode::BAD_REQUEST));
@@ -220,6 +298,15 @@ impl<I: Io> Wire<I> {
                 }
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Ends a tunnel's way up, if this is one.
+    fn end_tunnel(&mut self) {
+        let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut()) else { return };
+        tunnel.state = TunnelState::Over;
+        if let Some(waker) = tunnel.server.take() {
+            waker.wake();
         }
     }
 
@@ -260,5 +347,14 @@ impl<I: Io> BodyStream for RequestBody<I> {
     fn remaining(&self) -> Option<u64> {
         let wire = self.wire.borrow();
         if wire.turn == self.turn { wire.remaining() } else { Some(0) }
+    }
+}
+
+impl<I: Io> Drop for RequestBody<I> {
+    fn drop(&mut self) {
+        let mut wire = self.wire.borrow_mut();
+        if wire.turn == self.turn {
+            wire.end_tunnel();
+        }
     }
 }

@@ -11,4 +11,5 @@ mod smuggling;
 mod splits;
 mod through;
 mod timeouts;
+mod tunnel;
 mod world;

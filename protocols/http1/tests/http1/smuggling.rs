@@ -97,7 +97,13 @@ fn refused_heads_get_their_status_and_the_connection_ends() {
         ("GET http:///x HTTP/1.1\r\nHost: a", 400, "invalid_host"),
         ("GET ftp://b/ HTTP/1.1\r\nHost: a", 400, "invalid_target"),
         ("GET https://b/ HTTP/1.1\r\nHost: a", 421, "https_in_the_clear"),
-        ("CONNECT b:443 HTTP/1.1\r\nHost: b:443", 501, "connect_unsupported"),
+        ("CONNECT b HTTP/1.1\r\nHost: b", 400, "invalid_target"),
+        ("CONNECT /x HTTP/1.1\r\nHost: b", 400, "invalid_host"),
+        ("CONNECT b:x HTTP/1.1\r\nHost: b", 400, "invalid_host"),
+        ("CONNECT b: HTTP/1.1\r\nHost: b", 400, "invalid_target"),
+        ("CONNECT u@b:443 HTTP/1.1\r\nHost: b", 400, "invalid_host"),
+        ("CONNECT b:443 HTTP/1.1\r\nHost: b\r\nContent-Length: 3", 400, "content_in_connect"),
+        ("CONNECT b:443 HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked", 400, "content_in_connect"),
         // Host.
         ("GET / HTTP/1.1", 400, "missing_host"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a", 400, "repeated_host"),
@@ -115,7 +121,6 @@ fn refused_heads_get_their_status_and_the_connection_ends() {
         ("GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n\tfolded", 400, "invalid_field_name"),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: \x7f", 400, "invalid_field_value"),
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: \"x\"", 400, "invalid_connection_option"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket", 501, "upgrade_unsupported"),
         ("POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1", 417, "unknown_expectation"),
     ] {
         let mut server = Server::start(TestHandler::fixed("never"));
@@ -144,6 +149,8 @@ fn harmless_oddities_are_served() {
         "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0000",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: ,, keep-alive ,",
         "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a/b/c",
         "M-SEARCH / HTTP/1.1\r\nHost: a",
     ] {
         let mut server = Server::start(TestHandler::fixed(""));

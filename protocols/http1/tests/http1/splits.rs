@@ -4,7 +4,7 @@ use http::Method;
 use ringway_api::Chunk;
 use ringway_http1::body::{BodyLimits, Decoded, Decoder};
 use ringway_http1::encode::{Delimit, request_head};
-use ringway_http1::head::{Assembler, Framing, HeadLimits, Refusal, decode_request, decode_response};
+use ringway_http1::head::{Asked, Assembler, Framing, HeadLimits, Refusal, decode_request, decode_response};
 use ringway_http1::{HeaderCase, Http1Options};
 use ringway_testkit::{Answer, PairOptions, Recorded, Split, TestHandler, conform};
 
@@ -101,7 +101,9 @@ fn read_responses(pieces: &[&[u8]]) -> (Vec<(u16, Framing)>, Option<Refusal>) {
     for piece in pieces {
         let mut inbox = Chunk::copy_from(piece);
         while !inbox.is_empty() {
-            match assembler.decode(&mut inbox, |block| decode_response(block, &Method::GET, LIMITS)) {
+            match assembler.decode(&mut inbox, |block| {
+                decode_response(block, Asked { method: &Method::GET, upgrade: None }, LIMITS)
+            }) {
                 Ok(Some(parts)) => all.push((parts.head.status.as_u16(), parts.framing)),
                 Ok(None) => break,
                 Err(refusal) => return (all, Some(refusal)),

@@ -10,7 +10,7 @@ use ringway_testkit::{Answer, PairOptions, Split, TestHandler};
 use crate::world::{Server, Upstream, undated};
 
 /// A server whose handler forwards to an upstream that the test plays. Both are on one clock.
-fn chain(split: Split, capacity: usize) -> (Server, Upstream) {
+pub(crate) fn chain(split: Split, capacity: usize) -> (Server, Upstream) {
     let pairing = PairOptions { split, capacity, seed: 5, ..PairOptions::default() };
     let up = Upstream::with(Http1Options::default(), pairing);
     let client = Rc::clone(&up.client);
@@ -36,9 +36,10 @@ fn chain(split: Split, capacity: usize) -> (Server, Upstream) {
 }
 
 /// Runs both until nothing moves, and returns what each end got.
-fn settle(server: &mut Server, up: &mut Upstream) -> (String, String) {
+pub(crate) fn settle(server: &mut Server, up: &mut Upstream) -> (String, String) {
     let (mut down, mut upstream) = (String::new(), String::new());
     for _ in 0..400 {
+        up.sim.run_until_quiet();
         upstream.push_str(&undated(&up.io.recv_now()));
         down.push_str(&server.quiet());
     }
