@@ -7,7 +7,7 @@ use http::Method;
 use ringway_api::{Chunk, Known};
 use ringway_http1::HeaderCase;
 use ringway_http1::encode::{Delimit, request_head, response_head};
-use ringway_http1::head::{HeadLimits, Refusal, RequestParts, ResponseParts, decode_request, decode_response};
+use ringway_http1::head::{Asked, HeadLimits, Refusal, RequestParts, ResponseParts, decode_request, decode_response};
 
 use super::measured;
 
@@ -32,8 +32,8 @@ pub(super) fn request(times: u64) -> Result<()> {
 
 pub(super) fn response(times: u64) -> Result<()> {
     let block = chunk(RESPONSE);
-    accepted(decode_response(&block, &Method::GET, LIMITS))?;
-    measured(times, || decode_response(black_box(&block), &Method::GET, LIMITS));
+    accepted(decode_response(&block, Asked { method: &Method::GET, upgrade: None }, LIMITS))?;
+    measured(times, || decode_response(black_box(&block), Asked { method: &Method::GET, upgrade: None }, LIMITS));
     Ok(())
 }
 
@@ -49,9 +49,10 @@ pub(super) fn request_forward(times: u64) -> Result<()> {
 
 pub(super) fn response_forward(times: u64) -> Result<()> {
     let block = chunk(RESPONSE);
-    forward_response(accepted(decode_response(&block, &Method::GET, LIMITS))?).context("the field was refused")?;
+    forward_response(accepted(decode_response(&block, Asked { method: &Method::GET, upgrade: None }, LIMITS))?)
+        .context("the field was refused")?;
     measured(times, || {
-        let decoded = decode_response(black_box(&block), &Method::GET, LIMITS);
+        let decoded = decode_response(black_box(&block), Asked { method: &Method::GET, upgrade: None }, LIMITS);
         decoded.ok().flatten().and_then(|(parts, _)| forward_response(parts))
     });
     Ok(())
