@@ -1,5 +1,7 @@
 //! One exchange on an upstream connection.
 
+mod tunnel;
+
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -122,43 +124,6 @@ impl<I: Io> Http1Exchange<I> {
                 Err(error)
             }
         }
-    }
-
-    /// Passes the end of a tunnel's way up on.
-    fn end_tunnel(&mut self, cx: &mut Context<'_>) {
-        if self.tunnel.is_some() && matches!(self.decoder, Decoder::UntilClose) {
-            // A failure shows on the way down too.
-            drop(self.link.io.borrow_mut().poll_shutdown(cx));
-        }
-    }
-
-    /// The upstream has ended its side of a tunnel, which ends the response; what still goes up does so without it.
-    fn finish_tunnel(&mut self) {
-        if self.tunnel.take().is_none() || self.sending != Sending::Active {
-            return;
-        }
-        let placeholder = ContentWriter::tunnel(Vec::new(), self.link.options.header_case, ChunkQueue::new());
-        let mut writer = std::mem::replace(&mut self.writer, placeholder);
-        let mut body = std::mem::take(&mut self.body);
-        let link = Rc::clone(&self.link);
-        let (mut timer, limit) = (link.conn.env.timer(), link.options.stream_idle_timeout.limit());
-        timer.set_limit(limit);
-        self.link.conn.env.spawn(Box::pin(async move {
-            let sent = std::future::poll_fn(|cx| {
-                let sent = poll_content(cx, &mut writer, &mut body, |cx, out| link.io.borrow_mut().poll_send(cx, out));
-                if std::mem::take(&mut writer.moved) {
-                    timer.set_limit(limit);
-                }
-                match sent {
-                    Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
-                    Poll::Pending => timer.poll_expired(cx).map(|()| false),
-                }
-            });
-            let ended = sent.await && std::future::poll_fn(|cx| link.io.borrow_mut().poll_shutdown(cx)).await.is_ok();
-            if !ended {
-                link.io.borrow_mut().abort();
-            }
-        }));
     }
 
     /// A reused connection must be silent before anything is sent: what is there answers nothing we asked.
