@@ -59,20 +59,19 @@ impl<I: Io> Transport<I> {
 impl<I: Io> AsyncRead for Transport<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.watch.flood.get().is_some() {
-            // The loop says goodbye; until then the peer is not listened to.
-            return Poll::Pending;
-        }
         while this.inn.is_empty() {
+            if this.watch.flood.get().is_some() {
+                // The loop says goodbye; until then the peer is not listened to.
+                return Poll::Pending;
+            }
             match ready!(this.io.poll_recv(cx))? {
                 Some(chunk) => {
                     for _ in 0..this.watch.data_sent.take() {
                         this.scanner.data_sent();
                     }
-                    if let Err(flood) = this.scanner.scan(&chunk, this.env.now()) {
-                        this.watch.flood.set(Some(flood));
-                        return Poll::Pending;
-                    }
+                    // What came with the breach is still taken: it is one buffer at most, and a connection that has
+                    // just begun cannot be told goodbye without it.
+                    this.watch.flood.set(this.scanner.scan(&chunk, this.env.now()).err());
                     this.watch.received.set(this.watch.received.get() + chunk.len() as u64);
                     this.inn = chunk;
                 }

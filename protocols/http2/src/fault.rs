@@ -32,7 +32,9 @@ pub(crate) fn connection(error: h2::Error, peer: Blame) -> Option<ConnError> {
     }
     let details = word(&error);
     if !error.is_io() {
-        return Some(ConnError::new(peer, details));
+        // What the peer tells us is its view; what h2 finds is a breach.
+        let found = !error.is_remote();
+        return Some(if found { ConnError::breach(peer, details) } else { ConnError::new(peer, details) });
     }
     error.into_io().map(|source| ConnError::io(peer, source))
 }

@@ -38,7 +38,11 @@ pub(crate) async fn serve<I: Io, H: Handler>(
     let mut handshake = pin!(builder(options).handshake::<_, Payload>(transport));
     let connected = std::future::poll_fn(|cx| match handshake.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|error| fault::connection(error, Blame::Downstream))),
-        Poll::Pending if watch.flood.get().is_some() => Poll::Ready(Err(None)),
+        // Nothing more of it is read, so there is nothing to wait for.
+        Poll::Pending if watch.flood.get().is_some() => {
+            let flood = watch.flood.get().unwrap_or_default();
+            Poll::Ready(Err(Some(ConnError::breach(Blame::Downstream, flood))))
+        }
         Poll::Pending => {
             timer.poll_expired(cx).map(|()| Err(Some(ConnError::new(Blame::Downstream, "http2_handshake_timeout"))))
         }
@@ -135,7 +139,7 @@ impl<I: Io, H: Handler> Server<I, H> {
 
     fn ended(&self, error: Option<h2::Error>) -> Result<(), ConnError> {
         if let Some(flood) = self.watch.flood.get() {
-            return Err(ConnError::new(Blame::Downstream, flood));
+            return Err(ConnError::breach(Blame::Downstream, flood));
         }
         error.and_then(|error| fault::connection(error, Blame::Downstream)).map_or(Ok(()), Err)
     }

@@ -31,6 +31,8 @@ pub struct ConnError {
     pub blame: Blame,
     /// One word for logs and statistics, such as `reset`, `idle_timeout`, `protocol_error`.
     pub details: &'static str,
+    /// The peer broke the protocol, or a limit that protects us from it.
+    pub breach: bool,
     /// The transport's error, if that is what it was.
     pub source: Option<io::Error>,
 }
@@ -38,12 +40,17 @@ pub struct ConnError {
 impl ConnError {
     /// An error without a transport's error behind it.
     pub const fn new(blame: Blame, details: &'static str) -> Self {
-        Self { blame, details, source: None }
+        Self { blame, details, breach: false, source: None }
+    }
+
+    /// A breach of the protocol.
+    pub const fn breach(blame: Blame, details: &'static str) -> Self {
+        Self { blame, details, breach: true, source: None }
     }
 
     /// The transport failed.
     pub const fn io(blame: Blame, source: io::Error) -> Self {
-        Self { blame, details: "transport_error", source: Some(source) }
+        Self { blame, details: "transport_error", breach: false, source: Some(source) }
     }
 }
 

@@ -213,6 +213,7 @@ impl<I: Io> ServedConn<I> {
                     view.http.downstream_cx_idle_timeout.inc();
                 }
             }
+            (Blame::Downstream, _, Some(view)) if error.breach => view.http.downstream_cx_protocol_error.inc(),
             (Blame::Downstream, "closed_within_head", Some(view)) => view.http.downstream_cx_destroy_active_rq.inc(),
             _ => {}
         }

@@ -8,14 +8,14 @@ use crate::proxy::{Client, Proxy, Upstream, eventually, status};
 use crate::secrets::{Authority, Identity, TlsClient};
 
 /// A listener's key-value lines, and what it sends requests to.
-fn routes(cluster: &str) -> String {
+pub(crate) fn routes(cluster: &str) -> String {
     format!(
         "{{ virtual_hosts: [{{ domains: ['*'], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: {cluster} }} }}] }}] }}"
     )
 }
 
 /// A configuration of these listeners and clusters.
-fn config(admin: SocketAddr, listeners: &[String], clusters: &[String]) -> String {
+pub(crate) fn config(admin: SocketAddr, listeners: &[String], clusters: &[String]) -> String {
     let mut text = format!("workers: 1\nadmin: {{ address: '{admin}' }}\nlisteners:\n");
     for listener in listeners {
         writeln!(text, "  - {{ {listener} }}").unwrap();

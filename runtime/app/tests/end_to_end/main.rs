@@ -12,8 +12,10 @@
 mod admin;
 mod configs;
 mod edge;
+mod http2;
 mod life;
 mod proxy;
 mod secrets;
 mod swap;
 mod traffic;
+mod tunnels;

@@ -121,6 +121,11 @@ impl TlsClient {
         }
     }
 
+    /// The application protocol that was agreed on.
+    pub(crate) fn alpn(&self) -> Option<String> {
+        self.stream.conn.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
+    }
+
     /// The server's certificate.
     pub(crate) fn server(&self) -> CertificateDer<'static> {
         self.stream.conn.peer_certificates().unwrap().first().unwrap().clone().into_owned()

@@ -32,7 +32,7 @@ pub(super) fn refused(error: &Error, side: Blame) -> ConnError {
         other => (word(other), side),
     };
     let source = io::Error::new(io::ErrorKind::InvalidData, error.clone());
-    ConnError { blame, details: word, source: Some(source) }
+    ConnError { source: Some(source), ..ConnError::breach(blame, word) }
 }
 
 // === impl Fault ===

@@ -175,7 +175,7 @@ impl<C: Peer, I: Io> Handshake<C, I> {
                 Ok(Some(chunk)) => self.incoming.push(chunk),
                 Ok(None) => {
                     let source = Some(Fault::TRUNCATED.into());
-                    return Err(ConnError { blame: self.side, details: Fault::TRUNCATED.word, source });
+                    return Err(ConnError { source, ..ConnError::new(self.side, Fault::TRUNCATED.word) });
                 }
                 Err(error) => return Err(ConnError::io(self.side, error)),
             }
