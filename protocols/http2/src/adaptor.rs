@@ -23,6 +23,8 @@ pub(crate) struct Watch {
     pub(crate) flood: Cell<Option<Flood>>,
     /// Bytes received so far.
     pub(crate) received: Cell<u64>,
+    /// Bytes of content received so far.
+    pub(crate) content: Cell<u64>,
     /// `DATA` frames sent and not yet told to the scanner.
     pub(crate) data_sent: Cell<u32>,
 }
@@ -72,6 +74,7 @@ impl<I: Io> AsyncRead for Transport<I> {
                     // What came with the breach is still taken: it is one buffer at most, and a connection that has
                     // just begun cannot be told goodbye without it.
                     this.watch.flood.set(this.scanner.scan(&chunk, this.env.now()).err());
+                    this.watch.content.set(this.scanner.content());
                     this.watch.received.set(this.watch.received.get() + chunk.len() as u64);
                     this.inn = chunk;
                 }

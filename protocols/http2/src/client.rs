@@ -179,7 +179,7 @@ struct Clock {
     pings: Option<PingPong>,
     keepalive: Keepalive,
     bdp: Bdp,
-    /// Bytes received when it was looked at last.
+    /// Bytes of content received when it was looked at last.
     seen: u64,
     timer: Timer,
 }
@@ -196,10 +196,11 @@ impl Clock {
     fn poll(&mut self, link: &Link, cx: &mut Context<'_>) -> Tick {
         let now = link.conn.env.now();
         let received = link.watch.received.get();
+        let content = link.watch.content.get();
         self.keepalive.received(received, now);
         let Some(pings) = &mut self.pings else { return Tick::Nothing };
         if let Poll::Ready(Ok(_)) = pings.poll_pong(cx)
-            && let Some(window) = self.bdp.ponged(now, received)
+            && let Some(window) = self.bdp.ponged(now, content)
         {
             return Tick::Window(window);
         }
@@ -207,10 +208,10 @@ impl Clock {
         if due == Due::Dead {
             return Tick::Dead;
         }
-        let measure = self.bdp.wants_ping(received, self.seen);
-        self.seen = received;
+        let measure = self.bdp.wants_ping(now, content, self.seen);
+        self.seen = content;
         if (measure || due == Due::Ping) && pings.send_ping(Ping::opaque()).is_ok() {
-            self.bdp.pinged(now, received);
+            self.bdp.pinged(now, content);
             self.keepalive.pinged(now);
             cx.waker().wake_by_ref();
         }

@@ -86,6 +86,7 @@ pub struct Scanner {
     /// In a row, whatever the period.
     empty_data: u32,
     continuation: u32,
+    content: u64,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +113,7 @@ impl Scanner {
             counts: Counts::default(),
             empty_data: 0,
             continuation: 0,
+            content: 0,
         }
     }
 
@@ -147,12 +149,20 @@ impl Scanner {
         }
     }
 
+    /// Bytes of `DATA` frames that have begun so far.
+    pub fn content(&self) -> u64 {
+        self.content
+    }
+
     /// Notes that `DATA` was sent, which entitles the peer to a `WINDOW_UPDATE` or two.
     pub fn data_sent(&mut self) {
         self.counts.data_sent = self.counts.data_sent.saturating_add(1);
     }
 
     fn frame(&mut self, kind: u8, flags: u8, length: u32) -> Result<(), Flood> {
+        if kind == kind::DATA {
+            self.content += u64::from(length);
+        }
         let (limits, counts) = (self.limits, &mut self.counts);
         if kind != kind::CONTINUATION {
             self.continuation = 0;

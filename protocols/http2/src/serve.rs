@@ -100,7 +100,7 @@ struct Server<I: Io, H> {
     pings: Option<PingPong>,
     keepalive: Keepalive,
     bdp: Bdp,
-    /// Bytes received when it was looked at last.
+    /// Bytes of content received when it was looked at last.
     seen: u64,
     conn: Rc<ConnCx>,
 }
@@ -157,10 +157,11 @@ impl<I: Io, H: Handler> Server<I, H> {
         }
         let now = self.conn.env.now();
         let received = self.watch.received.get();
+        let content = self.watch.content.get();
         self.keepalive.received(received, now);
         if let Some(pings) = &mut self.pings {
             if let Poll::Ready(Ok(_)) = pings.poll_pong(cx)
-                && let Some(window) = self.bdp.ponged(now, received)
+                && let Some(window) = self.bdp.ponged(now, content)
             {
                 self.h2.set_target_window_size(window);
                 // Streams that are open keep theirs when the peer has not acknowledged the last change yet.
@@ -170,15 +171,15 @@ impl<I: Io, H: Handler> Server<I, H> {
             if keepalive == Due::Dead {
                 return Poll::Ready(Err(ConnError::new(Blame::Downstream, "http2_keepalive_timeout")));
             }
-            let measure = self.bdp.wants_ping(received, self.seen);
+            let measure = self.bdp.wants_ping(now, content, self.seen);
             if (measure || keepalive == Due::Ping) && pings.send_ping(Ping::opaque()).is_ok() {
-                self.bdp.pinged(now, received);
+                self.bdp.pinged(now, content);
                 self.keepalive.pinged(now);
                 // Once more, so that it goes out.
                 cx.waker().wake_by_ref();
             }
         }
-        self.seen = received;
+        self.seen = content;
         // One clock for both: whichever comes first.
         let idle = if self.open.get() == 0 { self.options.idle_timeout.limit() } else { None };
         let idle = idle.map(|idle| now + idle);
