@@ -58,6 +58,13 @@ pub fn parse(origin: &str, text: &str) -> Result<raw::Config, Box<ConfigError>> 
     if text.trim().is_empty() {
         return Ok(raw::Config::default());
     }
+    // What programs write is JSON, which is read ten times as fast as YAML. Anything else that begins so, and everything
+    // that is wrong, is for the YAML reader: JSON is YAML too.
+    if text.trim_start().starts_with('{')
+        && let Ok(config) = serde_json::from_str(text)
+    {
+        return Ok(config);
+    }
     serde_saphyr::from_str(text).map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))
 }
 
