@@ -25,7 +25,8 @@ pub struct Http1Options {
     /// From the first byte of a request to the end of its head; then 408. 0 waits for ever.
     pub request_headers_timeout: Millis,
     /// How long a client may neither send content that is waited for (then 408) nor take the response (then the
-    /// connection is reset); 0 waits for ever. Waiting for the upstream does not count.
+    /// connection is reset); 0 waits for ever. Waiting for the upstream does not count. In a tunnel it counts only once
+    /// the upstream has ended its side, and then ends what has not moved for one to two times as long.
     pub stream_idle_timeout: Millis,
     /// Closes a client's connection after this many requests; 0 sets no limit.
     pub max_requests_per_connection: u32,

@@ -183,7 +183,9 @@ impl<I: Io> Http1Exchange<I> {
             if asked.0.accepts(parts.head.status) {
                 self.tunnel = Some(asked);
                 self.decoder = Decoder::UntilClose;
-                self.writer = ContentWriter::tunnel(Vec::new(), self.link.options.header_case, ChunkQueue::new());
+                // An answer may come before all of the head has gone.
+                let out = std::mem::take(&mut self.writer.out);
+                self.writer = ContentWriter::tunnel(Vec::new(), self.link.options.header_case, out);
                 self.sending = Sending::Active;
                 return Ok(ExchangeEvent::Final(parts.head, BodyStart::Streaming));
             }
@@ -316,8 +318,12 @@ impl<I: Io> BodyStream for Http1Exchange<I> {
         if self.finished {
             return Poll::Ready(None);
         }
-        // The response has begun; a request that fails now only costs the connection.
-        if self.send(cx).is_err() {
+        if let Err(error) = self.send(cx) {
+            if self.tunnel.is_some() {
+                self.give_up();
+                return Poll::Ready(Some(Err(error)));
+            }
+            // The response has begun; a request that fails now only costs the connection.
             self.keep_alive = false;
         }
         let limits = self.link.options.body_limits();

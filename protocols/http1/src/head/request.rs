@@ -168,9 +168,10 @@ impl Target {
     #[cold]
     fn authority(line: &RequestLine<'_>) -> Result<Self, Refusal> {
         syntax::check_authority(line.target)?;
-        let port = line.target.rsplit(|b| *b == b':').next().unwrap_or_default();
-        let has_port = port.len() < line.target.len() && !port.is_empty() && port.iter().all(u8::is_ascii_digit);
-        if !has_port {
+        // RFC 9110, section 9.3.6: without a port that can be connected to, it names nothing.
+        let port = line.target.iter().rposition(|b| *b == b':').and_then(|at| line.target.get(at + 1..));
+        let port = port.and_then(|port| str::from_utf8(port).ok()?.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
             return Err(Refusal::bad("invalid_target"));
         }
         Ok(Self { authority: Span::block(line.target_at()), path: Span::default(), rewritten: None })

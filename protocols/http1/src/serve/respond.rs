@@ -28,8 +28,9 @@ impl<I: Io> Server<I> {
                 return Box::pin(self.tunnel(response, protocol, observer)).await;
             }
             self.wire.borrow_mut().refuse_tunnel();
-            // A client that did not wait for the answer may have sent what was meant for the other end.
-            self.current.keep_alive &= tunnel != Tunnel::Connect;
+            // What follows may have been meant for the other end: nobody can tell. After an upgrade's refusal clients
+            // go on as usual if they waited for it; those of `CONNECT` may have sent more than has arrived.
+            self.current.keep_alive &= tunnel != Tunnel::Connect && self.wire.borrow().inbox.is_empty();
         }
         let keep_alive = self.current.keep_alive && !close && !cx.conn.is_draining() && self.can_go_on();
         let (mut writer, mut body) = self.write_head(response, !keep_alive, cx);

@@ -1,14 +1,20 @@
 //! A connection that has become a tunnel (RFC 9110, sections 7.8 and 9.3.6).
 
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_api::{Chunk, ConnError, EndReason, Io, Observer, Response, StreamEnd};
 
 use super::Server;
 use super::respond::conn_error;
-use super::wire::Input;
+use super::wire::{Input, Wire};
 use crate::encode::{self, ContentEnd, ContentWriter, poll_content};
+
+/// Ends the way up with the connection's own part in the tunnel, however that ends. The request's body may be in the
+/// hands of another task, which would wait on, and hold the client's connection, for bytes that nobody brings.
+struct Cut<I: Io>(Rc<RefCell<Wire<I>>>);
 
 impl<I: Io> Server<I> {
     /// Says yes and moves bytes until both sides have ended theirs. The way up is taken by whoever holds the request's
@@ -19,6 +25,7 @@ impl<I: Io> Server<I> {
         protocol: Option<Chunk>,
         observer: O,
     ) -> Result<bool, ConnError> {
+        let _cut = Cut(Rc::clone(&self.wire));
         let Response { head, mut body } = response;
         let case = self.options.header_case;
         let mut bytes = Vec::with_capacity(encode::response_room(&head));
@@ -56,6 +63,7 @@ impl<I: Io> Server<I> {
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<EndReason> {
         let mut wire = self.wire.borrow_mut();
         wire.watch(cx);
+        wire.watch_tunnel(cx);
         match wire.input {
             Input::Failed(_) => Poll::Ready(EndReason::Downstream("reset")),
             Input::Open | Input::Ended => Poll::Pending,
@@ -80,5 +88,11 @@ impl<I: Io> Server<I> {
             self.timer.set_limit(self.options.stream_idle_timeout.limit());
         }
         self.timer.poll_expired(cx).map(|()| EndReason::Downstream("stream_idle_timeout"))
+    }
+}
+
+impl<I: Io> Drop for Cut<I> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().cut_tunnel();
     }
 }

@@ -122,14 +122,19 @@ impl<I: Io> Wire<I> {
 
     /// Has the task behind `cx` woken at the end of the way up.
     pub(super) fn watch_tunnel(&mut self, cx: &Context<'_>) {
-        if let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut()) {
-            tunnel.server = Some(cx.waker().clone());
+        let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut()) else { return };
+        match &mut tunnel.server {
+            Some(server) => server.clone_from(cx.waker()),
+            None => tunnel.server = Some(cx.waker().clone()),
         }
     }
 
     /// The response has said yes.
     pub(super) fn open_tunnel(&mut self) {
-        if let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut()) {
+        // One whose request's body has been dropped is over before it begins.
+        if let Some(tunnel) = self.content.as_mut().and_then(|content| content.tunnel.as_mut())
+            && tunnel.state == TunnelState::Asked
+        {
             tunnel.state = TunnelState::Open;
         }
         self.wake_reader();
@@ -137,9 +142,15 @@ impl<I: Io> Wire<I> {
 
     /// The response has said no: there was no content.
     pub(super) fn refuse_tunnel(&mut self) {
-        if self.content.as_ref().is_some_and(|content| content.tunnel.is_some()) {
-            self.content = None;
-        }
+        self.wake_reader();
+        self.content = None;
+    }
+
+    /// The connection is done with its tunnel: whoever still waits for the way up must not wait for ever.
+    pub(super) fn cut_tunnel(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        self.wake_reader();
+        self.content = None;
     }
 
     /// Whether nothing more will be taken of what the client sends.
@@ -310,6 +321,14 @@ impl<I: Io> Wire<I> {
         }
     }
 
+    /// Nobody waits for content any more.
+    fn forsake(&mut self) {
+        if let Some(content) = &mut self.content {
+            (content.wanted, content.waker) = (false, None);
+        }
+        self.end_tunnel();
+    }
+
     fn failed(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
         if let Some(content) = &mut self.content {
             content.wanted = false;
@@ -354,7 +373,7 @@ impl<I: Io> Drop for RequestBody<I> {
     fn drop(&mut self) {
         let mut wire = self.wire.borrow_mut();
         if wire.turn == self.turn {
-            wire.end_tunnel();
+            wire.forsake();
         }
     }
 }

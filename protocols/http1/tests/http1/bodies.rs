@@ -55,6 +55,11 @@ impl Feed {
         self.put(None);
     }
 
+    /// Whether the stream has been dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.0.borrow().dropped
+    }
+
     fn put(&self, frame: Option<Result<Frame, BodyError>>) {
         let mut state = self.0.borrow_mut();
         state.frames.push_back(frame);

@@ -12,4 +12,6 @@ mod splits;
 mod through;
 mod timeouts;
 mod tunnel;
+mod tunnel_client;
+mod tunnel_ends;
 mod world;

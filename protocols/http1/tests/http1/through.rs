@@ -9,12 +9,17 @@ use ringway_testkit::{Answer, PairOptions, Split, TestHandler};
 
 use crate::world::{Server, Upstream, undated};
 
-/// A server whose handler forwards to an upstream that the test plays. Both are on one clock.
+/// A server whose handler forwards to an upstream that the test plays. Each has its own clock.
 pub(crate) fn chain(split: Split, capacity: usize) -> (Server, Upstream) {
     let pairing = PairOptions { split, capacity, seed: 5, ..PairOptions::default() };
     let up = Upstream::with(Http1Options::default(), pairing);
+    (Server::with(forwarder(&up), Http1Options::default(), pairing), up)
+}
+
+/// A handler that forwards every request to `up`.
+pub(crate) fn forwarder(up: &Upstream) -> TestHandler {
     let client = Rc::clone(&up.client);
-    let handler = TestHandler::with(move |request, cx, _| {
+    TestHandler::with(move |request, cx, _| {
         let mut exchange = client.open(request);
         Box::pin(async move {
             loop {
@@ -31,8 +36,7 @@ pub(crate) fn chain(split: Split, capacity: usize) -> (Server, Upstream) {
                 }
             }
         })
-    });
-    (Server::with(handler, Http1Options::default(), pairing), up)
+    })
 }
 
 /// Runs both until nothing moves, and returns what each end got.

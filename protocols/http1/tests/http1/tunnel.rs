@@ -7,15 +7,16 @@ use ringway_testkit::{Answer, Split, TestHandler};
 use crate::through::{chain, settle};
 use crate::world::{Server, Upstream};
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
+pub(crate) const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
                        Sec-WebSocket-Key: k\r\n\r\n";
-const YES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n";
+pub(crate) const YES: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n";
 
-fn send(server: &mut Server, bytes: &str) {
+pub(crate) fn send(server: &mut Server, bytes: &str) {
     server.sim.block_on(server.io.send(bytes)).unwrap();
 }
 
-fn answer(up: &mut Upstream, bytes: &str) {
+pub(crate) fn answer(up: &mut Upstream, bytes: &str) {
     up.sim.block_on(up.io.send(bytes)).unwrap();
 }
 

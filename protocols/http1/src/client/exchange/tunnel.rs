@@ -30,18 +30,19 @@ impl<I: Io> Http1Exchange<I> {
         let (mut timer, limit) = (link.conn.env.timer(), link.options.stream_idle_timeout.limit());
         timer.set_limit(limit);
         self.link.conn.env.spawn(Box::pin(async move {
-            let sent = std::future::poll_fn(|cx| {
+            let ended = std::future::poll_fn(|cx| {
                 let sent = poll_content(cx, &mut writer, &mut body, |cx, out| link.io.borrow_mut().poll_send(cx, out));
                 if std::mem::take(&mut writer.moved) {
                     timer.set_limit(limit);
                 }
-                match sent {
-                    Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
-                    Poll::Pending => timer.poll_expired(cx).map(|()| false),
-                }
+                let ended = match sent {
+                    Poll::Ready(Ok(())) => link.io.borrow_mut().poll_shutdown(cx).map(|ended| ended.is_ok()),
+                    Poll::Ready(Err(_)) => Poll::Ready(false),
+                    Poll::Pending => Poll::Pending,
+                };
+                if ended.is_pending() { timer.poll_expired(cx).map(|()| false) } else { ended }
             });
-            let ended = sent.await && std::future::poll_fn(|cx| link.io.borrow_mut().poll_shutdown(cx)).await.is_ok();
-            if !ended {
+            if !ended.await {
                 link.io.borrow_mut().abort();
             }
         }));
