@@ -3,8 +3,6 @@
 //! A window below that product slows the peer down; one above it only holds memory. So windows begin small, and double
 //! while a round trip brings nearly a window's worth.
 
-use std::time::Duration;
-
 use ringway_api::Time;
 
 /// A measurement.
@@ -16,24 +14,22 @@ pub(crate) struct Bdp {
     ping: Option<(Time, u64)>,
     /// Bytes per second, the most so far.
     bandwidth: f64,
-    /// Measurements are this far apart, and none is before `next`.
-    pause: Duration,
-    next: Time,
+    /// The next measurement is not before so much has been received.
+    next: u64,
 }
 
-/// The pause between measurements at first, and at most: what brings nothing new is repeated less and less. Servers of gRPC
-/// count the pings of their clients.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// So many windows' worth is received between a measurement that brought nothing and the next one. Servers of gRPC count
+/// the pings of their clients that come without content between them; a path that carries little needs none.
+const PAUSE: u64 = 2;
 
 impl Bdp {
     pub(crate) fn new(window: u32, max: u32) -> Self {
-        Self { window, max: max.max(window), ping: None, bandwidth: 0.0, pause: PAUSE, next: Time::default() }
+        Self { window, max: max.max(window), ping: None, bandwidth: 0.0, next: 0 }
     }
 
     /// Whether a ping would be of use now: content is being received, and the window can grow.
-    pub(crate) fn wants_ping(&self, now: Time, received: u64, before: u64) -> bool {
-        self.ping.is_none() && self.window < self.max && received > before && now >= self.next
+    pub(crate) fn wants_ping(&self, received: u64, before: u64) -> bool {
+        self.ping.is_none() && self.window < self.max && received > before && received >= self.next
     }
 
     pub(crate) fn pinged(&mut self, now: Time, received: u64) {
@@ -48,11 +44,9 @@ impl Bdp {
         let bandwidth = bytes as f64 / seconds;
         // Two thirds of the window in one round trip, faster than ever: it may be the window that slows the peer.
         if bytes < u64::from(self.window) * 2 / 3 || bandwidth <= self.bandwidth {
-            self.next = now + self.pause;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            self.next = received + u64::from(self.window) * PAUSE;
             return None;
         }
-        self.pause = PAUSE;
         self.bandwidth = bandwidth;
         self.window = self.window.saturating_mul(2).min(self.max);
         Some(self.window)
@@ -61,6 +55,8 @@ impl Bdp {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Runs round trips of `delay` over a path of `rate` bytes per second; the window that comes of it.
@@ -89,22 +85,21 @@ mod tests {
     #[test]
     fn nothing_received_is_nothing_to_measure() {
         let mut bdp = Bdp::new(65_535, 1 << 20);
-        assert!(!bdp.wants_ping(Time(0), 10, 10));
-        assert!(bdp.wants_ping(Time(0), 11, 10));
+        assert!(!bdp.wants_ping(10, 10));
+        assert!(bdp.wants_ping(11, 10));
         bdp.pinged(Time(0), 11);
-        assert!(!bdp.wants_ping(Time(0), 12, 11));
-        let mut now = Time(1_000_000);
-        assert_eq!(bdp.ponged(now, 12), None);
-        // What brings nothing is repeated less and less.
-        let mut pings = 0;
-        for at in 13..1300 {
-            now = now + PAUSE;
-            if bdp.wants_ping(now, at, at - 1) {
+        assert!(!bdp.wants_ping(12, 11));
+        assert_eq!(bdp.ponged(Time(1_000_000), 12), None);
+        // What brings nothing is repeated after a few windows' worth: 100,000 small messages are 50 windows.
+        let (mut pings, mut received) = (0, 12);
+        for _ in 0..100_000 {
+            received += 33;
+            if bdp.wants_ping(received, received - 33) {
                 pings += 1;
-                bdp.pinged(now, at);
-                bdp.ponged(now + Duration::from_millis(1), at);
+                bdp.pinged(Time(0), received);
+                assert_eq!(bdp.ponged(Time(1_000_000), received), None);
             }
         }
-        assert!(pings < 25, "{pings}");
+        assert!((20..30).contains(&pings), "{pings}");
     }
 }

@@ -208,7 +208,7 @@ impl Clock {
         if due == Due::Dead {
             return Tick::Dead;
         }
-        let measure = self.bdp.wants_ping(now, content, self.seen);
+        let measure = self.bdp.wants_ping(content, self.seen);
         self.seen = content;
         if (measure || due == Due::Ping) && pings.send_ping(Ping::opaque()).is_ok() {
             self.bdp.pinged(now, content);

@@ -171,7 +171,7 @@ impl<I: Io, H: Handler> Server<I, H> {
             if keepalive == Due::Dead {
                 return Poll::Ready(Err(ConnError::new(Blame::Downstream, "http2_keepalive_timeout")));
             }
-            let measure = self.bdp.wants_ping(now, content, self.seen);
+            let measure = self.bdp.wants_ping(content, self.seen);
             if (measure || keepalive == Due::Ping) && pings.send_ping(Ping::opaque()).is_ok() {
                 self.bdp.pinged(now, content);
                 self.keepalive.pinged(now);

@@ -24,7 +24,10 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn connect(to: SocketAddr) -> SendRequest<Bytes> {
-    let (client, conn) = h2::client::handshake(TcpStream::connect(to).await.unwrap()).await.unwrap();
+    let socket = TcpStream::connect(to).await.unwrap();
+    // As every HTTP/2 peer does: its window updates are small, and would wait for acknowledgements.
+    socket.set_nodelay(true).unwrap();
+    let (client, conn) = h2::client::handshake(socket).await.unwrap();
     tokio::task::spawn_local(async move { drop(conn.await) });
     client
 }
@@ -60,6 +63,7 @@ fn grpc_upstream() -> SocketAddr {
             sender.send(listener.local_addr().unwrap()).unwrap();
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
+                socket.set_nodelay(true).unwrap();
                 tokio::task::spawn_local(async move {
                     let mut server = h2::server::handshake(socket).await.unwrap();
                     while let Some(Ok((request, mut respond))) = server.accept().await {
