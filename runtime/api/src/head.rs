@@ -1,6 +1,7 @@
 //! Requests and responses, whatever protocol carries them (RFC 9110).
 
 use std::fmt;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
@@ -16,6 +17,15 @@ pub enum Version {
     Http11,
     /// HTTP/2 (RFC 9113)
     Http2,
+    /// A protocol of framed calls, by its name.
+    Rpc(&'static str),
+}
+
+impl Version {
+    /// Whether it is one of HTTP.
+    pub const fn is_http(self) -> bool {
+        !matches!(self, Self::Rpc(_))
+    }
 }
 
 impl fmt::Display for Version {
@@ -24,6 +34,7 @@ impl fmt::Display for Version {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
+            Self::Rpc(name) => name,
         })
     }
 }
@@ -87,6 +98,9 @@ pub struct RequestHead {
     pub scheme: Scheme,
     /// What the request asks to become, if it is more than a request.
     pub tunnel: Option<Tunnel>,
+    /// How long its caller waits for an answer, from the beginning, where the protocol says so in its frames. A route's
+    /// timeout can only shorten it.
+    pub timeout: Option<Duration>,
     /// All other fields.
     pub headers: Headers,
     authority: Span,
@@ -96,7 +110,7 @@ pub struct RequestHead {
 impl RequestHead {
     /// A request over `headers`, which also hold the text of its authority and of its path and query.
     pub fn received(method: Method, version: Version, headers: Headers, authority: Span, target: Span) -> Self {
-        Self { method, version, scheme: Scheme::Http, tunnel: None, headers, authority, target }
+        Self { method, version, scheme: Scheme::Http, tunnel: None, timeout: None, headers, authority, target }
     }
 
     /// A request made here.
@@ -154,6 +168,7 @@ impl RequestHead {
             return Err(InvalidField);
         }
         self.authority = self.headers.add_text(authority.as_bytes());
+        self.headers.note_edit();
         Ok(())
     }
 
@@ -166,6 +181,7 @@ impl RequestHead {
             return Err(InvalidField);
         }
         self.target = self.headers.add_text(target);
+        self.headers.note_edit();
         Ok(())
     }
 

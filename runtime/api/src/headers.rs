@@ -73,8 +73,21 @@ pub struct Headers {
     block: Chunk,
     side: Vec<u8>,
     fields: Vec<Field>,
-    /// The block is made of HTTP/1.1 field lines.
-    lines: bool,
+    form: Form,
+    /// Something is not as it was received.
+    edited: bool,
+}
+
+/// What a received block is made of, for codecs that can write on what nobody touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Form {
+    /// Whatever the codec found fields in.
+    #[default]
+    Fields,
+    /// HTTP/1.1 field lines.
+    Lines,
+    /// The beginning of a frame of this codec, up to its content at least.
+    Frame(&'static str),
 }
 
 /// What a proxy usually adds to a head, so that the side text is allocated once.
@@ -92,18 +105,69 @@ pub enum Line<'a> {
 impl Headers {
     /// No fields, no memory.
     pub const fn new() -> Self {
-        Self { block: Chunk::EMPTY, side: Vec::new(), fields: Vec::new(), lines: false }
+        Self { block: Chunk::EMPTY, side: Vec::new(), fields: Vec::new(), form: Form::Fields, edited: false }
     }
 
     /// No fields yet, over a received block; room for `fields` of them.
     pub fn over(block: Chunk, fields: usize) -> Self {
-        Self { block, side: Vec::new(), fields: Vec::with_capacity(fields), lines: false }
+        Self { block, fields: Vec::with_capacity(fields), ..Self::new() }
     }
 
     /// The same over a block in which each field that is pushed is a line `name ":" value CRLF`, blanks around the
     /// value aside; the codec has made sure of it. Such lines can be written on as they are.
     pub fn over_lines(block: Chunk, fields: usize) -> Self {
-        Self { lines: true, ..Self::over(block, fields) }
+        Self { form: Form::Lines, ..Self::over(block, fields) }
+    }
+
+    /// The same over the beginning of a frame of `codec`, which gets it back from [`frame`](Self::frame).
+    pub fn over_frame(codec: &'static str, block: Chunk, fields: usize) -> Self {
+        Self { form: Form::Frame(codec), ..Self::over(block, fields) }
+    }
+
+    /// The beginning of the frame that the message was received as, if it was one of `codec`; as it was received,
+    /// whatever has become of the fields since ([`is_edited`](Self::is_edited)).
+    pub fn frame(&self, codec: &str) -> Option<&Chunk> {
+        match self.form {
+            Form::Frame(name) if name == codec => Some(&self.block),
+            _ => None,
+        }
+    }
+
+    /// Whether fields, or the target, are not what was received.
+    pub fn is_edited(&self) -> bool {
+        self.edited
+    }
+
+    /// Notes that a part of the head which lies beside the fields is not what was received.
+    pub(crate) fn note_edit(&mut self) {
+        self.edited = true;
+    }
+
+    /// As [`push_received`](Self::push_received), for ranges that no codec has validated, in a protocol that knows nothing
+    /// of HTTP's rules. False, and nothing is added, when they are no field, or one that says how a message is framed
+    /// or routed in HTTP (RFC 9110, section 7.6.1): it must not come to mean that.
+    pub fn push_checked(&mut self, name: Range<usize>, value: Range<usize>) -> bool {
+        let (name, value) = (Span::block(name), Span::block(value));
+        let known = Known::lookup(self.text(name));
+        let valid = Self::can_hold(self.text(name), self.text(value));
+        if valid {
+            self.fields.push(Field { name, value, known });
+        }
+        valid
+    }
+
+    /// Whether [`push_checked`](Self::push_checked) takes a field.
+    pub fn can_hold(name: &[u8], value: &[u8]) -> bool {
+        is_token(name) && check_value(value).is_ok() && !Known::lookup(name).is_some_and(is_framing)
+    }
+
+    /// Adds a field that a codec makes of what it received elsewhere than in a field, so that routes and filters find
+    /// it. Not an edit; left out if its value cannot stand in a field.
+    pub fn push_derived(&mut self, name: &'static str, value: &[u8]) {
+        if check_value(value).is_ok() {
+            debug_assert!(is_token(name.as_bytes()), "{name}");
+            self.push(Known::lookup(name.as_bytes()), name.as_bytes(), value);
+        }
     }
 
     /// Adds a field that a codec found, already validated, at these ranges of the block.
@@ -200,6 +264,7 @@ impl Headers {
             return Err(InvalidField);
         }
         check_value(value)?;
+        self.edited = true;
         self.push(Known::lookup(name.as_bytes()), name.as_bytes(), value);
         Ok(())
     }
@@ -210,6 +275,7 @@ impl Headers {
     /// [`InvalidField`] when the value holds CR, LF, NUL or other control characters.
     pub fn append_known(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
         check_value(value)?;
+        self.edited = true;
         self.push(Some(name), name.as_str().as_bytes(), value);
         Ok(())
     }
@@ -221,6 +287,7 @@ impl Headers {
     pub fn set_known(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
         check_value(value)?;
         self.remove_known(name);
+        self.edited = true;
         self.push(Some(name), name.as_str().as_bytes(), value);
         Ok(())
     }
@@ -240,7 +307,9 @@ impl Headers {
 
     /// Removes every field of this known name.
     pub fn remove_known(&mut self, name: Known) {
+        let before = self.fields.len();
         self.fields.retain(|field| field.known != Some(name));
+        self.edited |= self.fields.len() != before;
     }
 
     /// Removes every field of this name, in any case.
@@ -251,7 +320,9 @@ impl Headers {
     /// Keeps the fields for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(Option<Known>, &[u8], &[u8]) -> bool) {
         let mut fields = std::mem::take(&mut self.fields);
+        let before = fields.len();
         fields.retain(|field| keep(field.known, self.text(field.name), self.text(field.value)));
+        self.edited |= fields.len() != before;
         self.fields = fields;
     }
 
@@ -263,7 +334,7 @@ impl Headers {
         for field in self.fields.iter().filter(|field| keep(field.known)) {
             let start = field.name.start as usize;
             let end = (field.value.start + field.value.len) as usize + 2;
-            let raw = self.lines && !field.name.side && !field.value.side;
+            let raw = self.form == Form::Lines && !field.name.side && !field.value.side;
             if raw && block.get(end - 2..end) == Some(b"\r\n") {
                 if run.end == start && !run.is_empty() {
                     run.end = end;
@@ -302,6 +373,24 @@ impl Headers {
         let value = self.add_text(value);
         self.fields.push(Field { name, value, known });
     }
+}
+
+/// Fields that say how a message is framed, or that concern one connection.
+fn is_framing(name: Known) -> bool {
+    matches!(
+        name,
+        Known::Host
+            | Known::Connection
+            | Known::ContentLength
+            | Known::TransferEncoding
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::Trailer
+            | Known::Upgrade
+            | Known::Http2Settings
+            | Known::Expect
+    )
 }
 
 /// RFC 9110, section 5.6.2: `token`.

@@ -20,6 +20,7 @@ mod headers;
 mod io;
 mod protocol;
 mod reply;
+pub mod rpc;
 mod serve;
 mod tls;
 mod units;

@@ -10,6 +10,7 @@ use ringway_api::{
 use ringway_telemetry::{Captured, StreamRecord};
 
 use crate::attempt::{RequestProgress, Tries};
+use crate::dialect::Dialect;
 use crate::log::AccessLog;
 use crate::view::{ChainView, Target};
 
@@ -103,8 +104,11 @@ impl<I: Io> StreamGuard<I> {
     }
 
     /// A local reply as this stream's response, in words that a gRPC client understands if it is one's.
-    pub(crate) fn local(&mut self, reply: &LocalReply, grpc: bool) -> Response {
-        let mut response = if grpc { reply.grpc_response() } else { reply.response() };
+    pub(crate) fn local(&mut self, reply: &LocalReply, dialect: Dialect) -> Response {
+        let mut response = match dialect {
+            Dialect::Grpc => reply.grpc_response(),
+            Dialect::Http | Dialect::Rpc => reply.response(),
+        };
         self.view.forward.mark_local(&mut response.head.headers);
         self.flags = self.flags.union(reply.flags);
         self.details = reply.details;

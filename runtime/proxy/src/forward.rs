@@ -118,6 +118,7 @@ impl ForwardPolicy {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
             Version::Http2 => "2.0",
+            Version::Rpc(name) => name,
         };
         let mut via = String::with_capacity(received.len() + 1 + pseudonym.len());
         via.extend([received, " ", pseudonym]);

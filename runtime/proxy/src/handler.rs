@@ -12,6 +12,7 @@ use ringway_api::{
 use ringway_upstream::AcquireError;
 
 use crate::attempt::{self, Answer, Answered, CountedBody, Deadline, Failure, ResponseBody, TrailersFn};
+use crate::dialect::{self, Dialect};
 use crate::end::StreamGuard;
 use crate::filters::Filters;
 use crate::grpc;
@@ -41,15 +42,17 @@ impl<I: Io> StreamHandler<I> {
         // === mark ===
         request.head.scheme = cx.conn.info.scheme();
         let tls = cx.conn.info.tls.as_deref();
-        view.forward.mark_request(&mut request.head, &cx.conn.info.peer, tls, || env.random());
+        if request.head.version.is_http() {
+            view.forward.mark_request(&mut request.head, &cx.conn.info.peer, tls, || env.random());
+        }
         guard.capture_request(&request.head);
 
         // === request filters ===
         let (filters, action) = Filters::on_request(&view.filters, &mut request, cx);
-        let grpc = grpc::is_call(&request.head);
+        let dialect = Dialect::of(&request.head);
         let mut response = match action {
-            Action::Continue => self.forward(request, grpc, &view, cx, guard).await,
-            Action::Reply(reply) => guard.local(&reply, grpc),
+            Action::Continue => self.forward(request, dialect, &view, cx, guard).await,
+            Action::Reply(reply) => guard.local(&reply, dialect),
             Action::Respond(mut response) => {
                 view.forward.mark_local(&mut response.head.headers);
                 guard.details("filter_response");
@@ -67,7 +70,7 @@ impl<I: Io> StreamHandler<I> {
     async fn forward(
         &self,
         mut request: Request,
-        grpc: bool,
+        dialect: Dialect,
         view: &ChainView<I>,
         cx: &StreamCx,
         guard: &mut StreamGuard<I>,
@@ -75,34 +78,38 @@ impl<I: Io> StreamHandler<I> {
         let env = &cx.conn.env;
         if view.path.apply(&mut request.head).is_err() {
             let reply = LocalReply::new(StatusCode::BAD_REQUEST, "malformed path", "path_normalization_failed");
-            return guard.local(&reply, grpc);
+            return guard.local(&reply, dialect);
         }
 
         // === route ===
         let Some(target) = view.route(&request.head, env.random()) else {
             view.http.no_route.inc();
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
-            return guard.local(&reply, grpc);
+            return guard.local(&reply, dialect);
         };
         guard.routed(&target);
         let Some(upstream) = view.cluster(target.cluster) else {
             view.http.no_cluster.inc();
             let reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "", "cluster_not_found")
                 .flag(ResponseFlag::NoClusterFound);
-            return guard.local(&reply, grpc);
+            return guard.local(&reply, dialect);
         };
         if request.head.upgrade().is_some_and(|wanted| !target.may_upgrade(wanted)) {
             let reply = LocalReply::new(StatusCode::FORBIDDEN, "upgrade not allowed here", "upgrade_failed");
-            return guard.local(&reply, grpc);
+            return guard.local(&reply, dialect);
         }
 
         // === exchange ===
         let tunnel = request.head.tunnel;
-        let timeout = if grpc { grpc::deadline(&mut request.head, target.grpc_timeout) } else { target.timeout };
+        let timeout = match dialect {
+            Dialect::Grpc => grpc::deadline(&mut request.head, target.call_timeout),
+            Dialect::Rpc => dialect::deadline(&request.head, &target),
+            Dialect::Http => target.timeout,
+        };
         let (body, received, progress) = CountedBody::wrap(request.body);
         guard.request_body(received, progress.clone());
         // A call's time runs from its beginning, and a tunnel's request never ends.
-        let awaited = if grpc || tunnel.is_some() { None } else { progress.clone() };
+        let awaited = if dialect != Dialect::Http || tunnel.is_some() { None } else { progress.clone() };
         let mut deadline = Deadline::new(view.timers.take(), timeout, awaited);
         let request = Request { head: request.head, body };
         let outcome = if upstream.raw.is_some() {
@@ -118,15 +125,15 @@ impl<I: Io> StreamHandler<I> {
         // === relay ===
         match outcome {
             Ok(answer) => {
-                upstream.count_response(answer.head.status);
+                upstream.count_response(&answer.head);
                 let accepted = tunnel.is_some_and(|tunnel| tunnel.accepts(answer.head.status));
                 let idle = accepted.then(|| IdleLimit::new(target.tunnel_idle_timeout, progress));
                 guard.details("via_upstream");
-                pass_on(answer, deadline, idle, grpc, view, upstream)
+                pass_on(answer, deadline, idle, dialect, view, upstream)
             }
             Err(failure) => {
                 upstream.count_failure(&failure);
-                guard.local(&explain(&failure), grpc)
+                guard.local(&explain(&failure), dialect)
             }
         }
     }
@@ -137,12 +144,15 @@ fn pass_on<I: Io>(
     answer: Answer,
     deadline: Deadline,
     idle: Option<IdleLimit>,
-    grpc: bool,
+    dialect: Dialect,
     view: &ChainView<I>,
     upstream: &Rc<ClusterView<I>>,
 ) -> Response {
     let Answer { mut head, body } = answer;
-    view.forward.mark_response(&mut head.headers, head.version);
+    let grpc = dialect == Dialect::Grpc;
+    if dialect != Dialect::Rpc {
+        view.forward.mark_response(&mut head.headers, head.version);
+    }
     // A call that fails at once has its status among the fields.
     let counted = grpc && upstream.count_grpc(&head.headers);
     let body = match body {
@@ -174,7 +184,7 @@ impl<I: Io> Handler for StreamHandler<I> {
     fn refuse(&self, why: LocalReply, cx: &StreamCx) -> Reply<StreamGuard<I>> {
         let mut guard = StreamGuard::begin(self.chain.view(), cx);
         guard.refused(why.status);
-        let response = guard.local(&why, false);
+        let response = guard.local(&why, Dialect::Http);
         guard.response(&response.head);
         Reply { response, observer: guard, close: true }
     }

@@ -6,6 +6,7 @@ mod admission;
 mod attempt;
 mod client_cert;
 mod core_view;
+mod dialect;
 mod end;
 mod entry;
 mod events;

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-use ringway_api::{DynFilter, EndReason, Headers, Io, RequestHead};
+use ringway_api::{DynFilter, EndReason, Headers, Io, RequestHead, ResponseHead, rpc};
 use ringway_config::RouteTable;
 use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
 use ringway_upstream::{Cluster, Secure};
@@ -83,7 +82,7 @@ pub(crate) struct ChainHandle<I: Io> {
 pub(crate) struct Target {
     pub(crate) cluster: usize,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) grpc_timeout: Option<Duration>,
+    pub(crate) call_timeout: Option<Duration>,
     pub(crate) tunnel_idle_timeout: Option<Duration>,
     pub(crate) upgrades: Arc<[Box<str>]>,
     pub(crate) name: Option<Arc<str>>,
@@ -103,7 +102,7 @@ impl<I: Io> ChainView<I> {
         Some(Target {
             cluster: route.pick(random),
             timeout: route.timeout,
-            grpc_timeout: route.grpc_timeout,
+            call_timeout: route.call_timeout,
             tunnel_idle_timeout: route.tunnel_idle_timeout,
             upgrades: Arc::clone(&route.upgrades),
             name: route.name.clone(),
@@ -133,9 +132,12 @@ impl<I: Io> ChainHandle<I> {
 }
 
 impl<I> ClusterView<I> {
-    pub(crate) fn count_response(&self, status: StatusCode) {
+    pub(crate) fn count_response(&self, head: &ResponseHead) {
         self.stats.upstream_rq_completed.inc();
-        match status.as_u16() / 100 {
+        if !head.version.is_http() && head.headers.first(rpc::EXCEPTION).is_some() {
+            self.stats.upstream_rq_exception.inc();
+        }
+        match head.status.as_u16() / 100 {
             2 => self.stats.upstream_rq_2xx.inc(),
             3 => self.stats.upstream_rq_3xx.inc(),
             4 => self.stats.upstream_rq_4xx.inc(),

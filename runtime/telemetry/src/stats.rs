@@ -174,6 +174,7 @@ stats! {
         counter upstream_rq_3xx: "Responses of class 3xx.";
         counter upstream_rq_4xx: "Responses of class 4xx.";
         counter upstream_rq_5xx: "Responses of class 5xx.";
+        counter upstream_rq_exception: "Framed calls in which the service threw; they are responses of class 2xx too.";
         counter upstream_rq_grpc_ok: "gRPC calls that ended with status OK.";
         counter upstream_rq_grpc_failed: "gRPC calls that ended with another status.";
         counter upstream_rq_timeout: "Requests that the upstream did not answer in time.";

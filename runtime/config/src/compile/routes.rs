@@ -106,7 +106,7 @@ fn route(raw: &raw::Route, clusters: &[Arc<Cluster>], indices: &HashMap<&str, us
         name: raw.name.as_deref().map(Arc::from),
         timeout,
         // A call's own deadline is only cut by what was written down, not by a default made for pages.
-        grpc_timeout: raw.route.timeout.and_then(Millis::limit),
+        call_timeout: raw.route.timeout.and_then(Millis::limit),
         upgrades: raw.route.upgrades.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
         tunnel_idle_timeout,
         matcher: matcher(&raw.matches)?,

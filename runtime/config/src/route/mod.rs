@@ -37,7 +37,7 @@ pub struct Route {
     /// How long the response may take, from the end of the request.
     pub timeout: Option<Duration>,
     /// The most a gRPC call's own deadline may be.
-    pub grpc_timeout: Option<Duration>,
+    pub call_timeout: Option<Duration>,
     /// Protocols that requests may upgrade to, in lower case.
     pub upgrades: Arc<[Box<str>]>,
     /// Close a tunnel in which nothing has moved for this long.

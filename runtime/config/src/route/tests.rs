@@ -11,7 +11,7 @@ fn route(matcher: RouteMatcher, clusters: Clusters) -> Route {
     Route {
         name: None,
         timeout: None,
-        grpc_timeout: None,
+        call_timeout: None,
         upgrades: Arc::default(),
         tunnel_idle_timeout: None,
         matcher,

@@ -142,6 +142,7 @@ fn of_version<'a>(version: Option<Version>) -> Value<'a> {
         Some(Version::Http10) => Value::Plain("HTTP/1.0"),
         Some(Version::Http11) => Value::Plain("HTTP/1.1"),
         Some(Version::Http2) => Value::Plain("HTTP/2"),
+        Some(Version::Rpc(name)) => Value::Plain(name),
     }
 }
 

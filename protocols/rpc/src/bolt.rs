@@ -1,0 +1,390 @@
+//! bolt, the protocol of SOFARPC: versions 1 and 2 (SOFABolt's `RpcCommand` encoders).
+//!
+//! A fixed part, a class name, header pairs in plain text, and an opaque content. Version 2 has one more byte, and may
+//! have a CRC-32 behind its content.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use http::StatusCode;
+use ringway_api::{RequestHead, ResponseHead, Sniff};
+
+use crate::wire::{byte, put, u16_at, u32_at};
+use crate::{
+    Asked, Call, CodecError, Decoded, EXCEPTION, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, edits,
+};
+
+/// bolt, version 1.
+pub type BoltV1 = Bolt<1>;
+/// bolt, version 2.
+pub type BoltV2 = Bolt<2>;
+
+/// bolt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bolt<const V: u8>;
+
+const RESPONSE: u8 = 0;
+const REQUEST: u8 = 1;
+const ONE_WAY: u8 = 2;
+
+const HEARTBEAT: u16 = 0;
+const CALL: u16 = 1;
+const ANSWER: u16 = 2;
+const GOAWAY: u16 = 100;
+
+/// The value that is `null`.
+const NULL: u32 = u32::MAX;
+/// Where the caller names the service; the first that is there.
+const SERVICE: [&[u8]; 2] = [b"sofa_head_target_service", b"service"];
+const METHOD: &[u8] = b"sofa_head_method_name";
+/// Is `true` where the service threw.
+const THREW: &[u8] = b"sofa_head_response_error";
+const REQUEST_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.request.SofaRequest";
+const RESPONSE_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.response.SofaResponse";
+
+/// Fields that are not header pairs.
+const APART: [&str; 2] = [STATUS, EXCEPTION];
+
+/// The lengths that a frame's fixed part ends with.
+struct Parts {
+    class: Range<usize>,
+    headers: Range<usize>,
+    content: usize,
+}
+
+impl<const V: u8> Bolt<V> {
+    /// From the type to the codec, version 2 has everything one byte later.
+    const SHIFT: usize = V as usize - 1;
+    const ID: usize = 5 + Self::SHIFT;
+    const CODEC: usize = 9 + Self::SHIFT;
+    const SWITCH: usize = 11;
+    /// Where requests have the timeout and responses the status.
+    const VARIES: usize = 10 + 2 * Self::SHIFT;
+
+    fn parts(prefix: &[u8], is_response: bool) -> Option<Parts> {
+        let at = Self::VARIES + if is_response { 2 } else { 4 };
+        let class = usize::from(u16_at(prefix, at)?);
+        let headers = usize::from(u16_at(prefix, at + 2)?);
+        let content = u32_at(prefix, at + 4)? as usize;
+        let fixed = at + 8;
+        Some(Parts { class: fixed..fixed + class, headers: fixed + class..fixed + class + headers, content })
+    }
+
+    fn has_crc(prefix: &[u8]) -> bool {
+        V == 2 && byte(prefix, 1) == Some(2) && byte(prefix, Self::SWITCH).is_some_and(|switch| switch & 1 != 0)
+    }
+
+    /// The fixed part up to the codec, or the switch.
+    fn begin(like: &[u8], kind: u8, command: u16, id: u64, out: &mut Vec<u8>) {
+        out.push(V);
+        if V == 2 {
+            out.push(byte(like, 1).unwrap_or(1));
+        }
+        out.push(kind);
+        out.extend(command.to_be_bytes());
+        out.push(byte(like, 4 + Self::SHIFT).unwrap_or(1));
+        out.extend((id as u32).to_be_bytes());
+        out.push(byte(like, Self::CODEC).unwrap_or(1));
+        if V == 2 {
+            out.push(if Self::has_crc(like) { 1 } else { 0 });
+        }
+    }
+
+    /// What follows the timeout or the status.
+    fn finish(from: usize, class: &[u8], pairs: &[u8], content: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let too_large = |_| CodecError::too_large("bolt_headers_too_large");
+        out.extend(u16::try_from(class.len()).map_err(too_large)?.to_be_bytes());
+        out.extend(u16::try_from(pairs.len()).map_err(too_large)?.to_be_bytes());
+        out.extend(u32::try_from(content.len()).map_err(too_large)?.to_be_bytes());
+        out.extend([class, pairs, content].concat());
+        let frame = out.get(from..).unwrap_or_default();
+        if Self::has_crc(frame) {
+            let crc = crc32(frame);
+            out.extend(crc.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    fn class<'a>(origin: Option<Origin<'a>>, is_response: bool) -> Option<&'a [u8]> {
+        let origin = origin?;
+        origin.block.get(Self::parts(origin.block, is_response)?.class)
+    }
+
+    /// The header pairs of an edited message.
+    fn pairs(headers: &ringway_api::Headers, origin: Option<Origin<'_>>, is_response: bool) -> Vec<u8> {
+        let range = origin.and_then(|origin| Self::parts(origin.block, is_response)).map(|parts| parts.headers);
+        let (mut out, mut before) = (Vec::new(), Vec::new());
+        if let (Some(origin), Some(range)) = (origin, range) {
+            // What no field can hold goes on as it came.
+            let _ = pairs(origin.block, range, |name, value| {
+                let text = (origin.block.get(name.clone()), value.clone().and_then(|value| origin.block.get(value)));
+                match text {
+                    (Some(name), Some(value)) if ringway_api::Headers::can_hold(name, value) => {
+                        before.push((name, value))
+                    }
+                    (Some(name), value) => pair(name, value, &mut out),
+                    _ => {}
+                }
+            });
+        }
+        edits(headers, before, &APART, |name, value| {
+            if let Some(value) = value {
+                pair(name, Some(value), &mut out);
+            }
+        });
+        out
+    }
+}
+
+impl<const V: u8> RpcCodec for Bolt<V> {
+    const NAME: &'static str = if V == 1 { "bolt" } else { "boltv2" };
+    const ID_BITS: u32 = 32;
+    const ECHO: usize = 24;
+
+    fn sniff(prefix: &[u8]) -> Sniff {
+        let checks: [(usize, fn(u8) -> bool); 4] = [
+            (0, |b| b == V),
+            (1 + Self::SHIFT, |b| b <= ONE_WAY),
+            (2 + Self::SHIFT, |b| b == 0),
+            (3 + Self::SHIFT, |b| matches!(u16::from(b), HEARTBEAT | CALL | ANSWER | GOAWAY)),
+        ];
+        if checks.iter().any(|(at, check)| byte(prefix, *at).is_some_and(|b| !check(b))) {
+            return Sniff::No;
+        }
+        if prefix.len() > 3 + Self::SHIFT { Sniff::Yes } else { Sniff::NeedMore }
+    }
+
+    fn decode(&self, prefix: &[u8]) -> Result<Decoded, CodecError> {
+        match Self::sniff(prefix) {
+            Sniff::Yes => {}
+            Sniff::No => return Err(CodecError::malformed("bolt_bad_magic")),
+            Sniff::NeedMore => return Ok(Decoded::Need(4 + Self::SHIFT)),
+        }
+        let is_response = byte(prefix, 1 + Self::SHIFT) == Some(RESPONSE);
+        let (Some(id), Some(parts)) = (u32_at(prefix, Self::ID), Self::parts(prefix, is_response)) else {
+            return Ok(Decoded::Need(Self::VARIES + if is_response { 10 } else { 12 }));
+        };
+        let kind = match (byte(prefix, 1 + Self::SHIFT), u16_at(prefix, 2 + Self::SHIFT)) {
+            (Some(REQUEST | ONE_WAY), Some(HEARTBEAT)) => Kind::Heartbeat,
+            (_, Some(HEARTBEAT)) => Kind::HeartbeatReply,
+            (_, Some(GOAWAY)) => Kind::GoAway,
+            (Some(REQUEST), Some(CALL)) => Kind::Request,
+            (Some(ONE_WAY), Some(CALL)) => Kind::OneWay,
+            (Some(RESPONSE), Some(ANSWER)) => Kind::Response,
+            _ => return Err(CodecError::malformed("bolt_unknown_command")),
+        };
+        let content = parts.headers.end;
+        let tail = if Self::has_crc(prefix) { 4 } else { 0 };
+        let len = content.saturating_add(parts.content).saturating_add(tail);
+        Ok(Decoded::Frame(FrameHead {
+            kind,
+            id: id.into(),
+            content,
+            look: if tail > 0 { len } else { content },
+            tail,
+            len,
+        }))
+    }
+
+    fn read_request<'a>(
+        &self,
+        frame: &FrameHead,
+        block: &'a [u8],
+        fields: &mut Fields<'_>,
+    ) -> Result<Call<'a>, CodecError> {
+        check_crc(frame, block)?;
+        let parts = Self::parts(block, false).ok_or(CodecError::malformed("bolt_truncated"))?;
+        let (mut service, mut method): ([Option<&[u8]>; 2], _) = ([None; 2], None);
+        pairs(block, parts.headers, |name, value| {
+            let Some(value) = value else { return };
+            fields.received(name.clone(), value.clone());
+            let (Some(name), text) = (block.get(name), block.get(value)) else { return };
+            if let Some(at) = SERVICE.iter().position(|service| *service == name) {
+                service[at] = text;
+            } else if name == METHOD {
+                method = text;
+            }
+        })?;
+        let class = block.get(parts.class).filter(|class| !class.is_empty());
+        let timeout = u32_at(block, Self::VARIES).map(u32::cast_signed).and_then(|millis| u64::try_from(millis).ok());
+        Ok(Call {
+            service: service[0].or(service[1]).or(class).unwrap_or(b"-"),
+            method: method.unwrap_or_default(),
+            timeout: timeout.filter(|millis| *millis > 0).map(Duration::from_millis),
+        })
+    }
+
+    fn read_response(&self, frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
+        check_crc(frame, block)?;
+        let truncated = CodecError::malformed("bolt_truncated");
+        let parts = Self::parts(block, true).ok_or(truncated)?;
+        let code = u16_at(block, Self::VARIES).ok_or(truncated)?;
+        let mut exception = false;
+        pairs(block, parts.headers, |name, value| {
+            let Some(value) = value else { return };
+            fields.received(name.clone(), value.clone());
+            exception |= block.get(name) == Some(THREW) && block.get(value) == Some(b"true");
+        })?;
+        Ok(Outcome { status: http_status(code), code: code.into(), exception })
+    }
+
+    fn renumber(&self, frame: &FrameHead, block: &[u8], id: u64, out: &mut Vec<u8>) -> Option<usize> {
+        // The checksum is of the id too.
+        if frame.tail > 0 {
+            return None;
+        }
+        let from = out.len();
+        out.extend_from_slice(block.get(..Self::VARIES)?);
+        put(out.get_mut(from..)?, Self::ID, &(id as u32).to_be_bytes());
+        Some(Self::VARIES)
+    }
+
+    fn write_request(
+        &self,
+        id: u64,
+        head: &RequestHead,
+        origin: Option<Origin<'_>>,
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let from = out.len();
+        let one_way = origin.is_some_and(|origin| origin.frame.kind == Kind::OneWay);
+        Self::begin(origin.map_or(&[], |origin| origin.block), if one_way { ONE_WAY } else { REQUEST }, CALL, id, out);
+        let millis = head.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(NULL >> 1));
+        out.extend(millis.to_be_bytes());
+        let class = Self::class(origin, false).unwrap_or(REQUEST_CLASS);
+        Self::finish(from, class, &Self::pairs(&head.headers, origin, false), content, out)
+    }
+
+    fn write_response(
+        &self,
+        to: &Asked,
+        head: &ResponseHead,
+        origin: Option<Origin<'_>>,
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let from = out.len();
+        let code = head.headers.first(STATUS).and_then(|code| std::str::from_utf8(code).ok()?.parse::<u16>().ok());
+        Self::begin(&to.start, RESPONSE, ANSWER, to.frame.id, out);
+        out.extend(code.unwrap_or(bolt_status(head.status)).to_be_bytes());
+        let class = Self::class(origin, true).unwrap_or(RESPONSE_CLASS);
+        Self::finish(from, class, &Self::pairs(&head.headers, origin, true), content, out)
+    }
+
+    fn write_error(&self, to: &Asked, status: StatusCode, message: &str, out: &mut Vec<u8>) {
+        let from = out.len();
+        Self::begin(&to.start, RESPONSE, ANSWER, to.frame.id, out);
+        out.extend(bolt_status(status).to_be_bytes());
+        let mut pairs = Vec::new();
+        pair(b"error", Some(message.as_bytes()), &mut pairs);
+        let written = Self::finish(from, b"", &pairs, b"", out);
+        debug_assert!(written.is_ok(), "messages of ours are short");
+    }
+
+    fn write_heartbeat(&self, id: u64, out: &mut Vec<u8>) -> bool {
+        Self::begin(&[], REQUEST, HEARTBEAT, id, out);
+        out.extend([0; 12]);
+        true
+    }
+
+    fn write_heartbeat_reply(&self, to: &Asked, out: &mut Vec<u8>) {
+        let from = out.len();
+        Self::begin(&to.start, RESPONSE, HEARTBEAT, to.frame.id, out);
+        out.extend([0; 2]);
+        let written = Self::finish(from, b"", b"", b"", out);
+        debug_assert!(written.is_ok());
+    }
+
+    fn write_goaway(&self, id: u64, out: &mut Vec<u8>) -> bool {
+        Self::begin(&[], REQUEST, GOAWAY, id, out);
+        out.extend([0; 12]);
+        true
+    }
+}
+
+/// Reads the pairs in a part of a block; the value `None` is null.
+fn pairs(
+    block: &[u8],
+    part: Range<usize>,
+    mut found: impl FnMut(Range<usize>, Option<Range<usize>>),
+) -> Result<(), CodecError> {
+    let malformed = CodecError::malformed("bolt_malformed_headers");
+    let mut at = part.start;
+    let mut text = |at: &mut usize| {
+        let len = u32_at(block, *at).filter(|_| *at + 4 <= part.end).ok_or(malformed)?;
+        *at += 4;
+        if len == NULL {
+            return Ok(None);
+        }
+        let range = *at..at.saturating_add(len as usize);
+        if range.end > part.end {
+            return Err(malformed);
+        }
+        *at = range.end;
+        Ok(Some(range))
+    };
+    while at < part.end {
+        let (name, value) = (text(&mut at)?, text(&mut at)?);
+        found(name.ok_or(malformed)?, value);
+    }
+    Ok(())
+}
+
+fn pair(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    for text in [Some(name), value] {
+        out.extend(text.map_or(NULL, |text| text.len() as u32).to_be_bytes());
+        out.extend_from_slice(text.unwrap_or_default());
+    }
+}
+
+fn check_crc(frame: &FrameHead, block: &[u8]) -> Result<(), CodecError> {
+    let Some((body, crc)) = block.split_last_chunk::<4>().filter(|_| frame.tail > 0) else { return Ok(()) };
+    if crc32(body) == u32::from_be_bytes(*crc) { Ok(()) } else { Err(CodecError::malformed("bolt_crc_mismatch")) }
+}
+
+/// CRC-32 as in IEEE 802.3, which is what Java's `CRC32` computes.
+fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut at = 0;
+        while at < 256 {
+            let (mut crc, mut bit) = (at as u32, 0);
+            while bit < 8 {
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+                bit += 1;
+            }
+            table[at] = crc;
+            at += 1;
+        }
+        table
+    };
+    let step = |crc: u32, byte: &u8| TABLE.get((crc as u8 ^ byte) as usize).copied().unwrap_or(0) ^ crc >> 8;
+    !bytes.iter().fold(u32::MAX, step)
+}
+
+/// SOFABolt's `ResponseStatus` in HTTP's words.
+fn http_status(code: u16) -> StatusCode {
+    match code {
+        0 => StatusCode::OK,
+        4 | 16 => StatusCode::SERVICE_UNAVAILABLE,
+        5 | 8 => StatusCode::BAD_GATEWAY,
+        6 => StatusCode::NOT_FOUND,
+        7 => StatusCode::GATEWAY_TIMEOUT,
+        9 | 18 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn bolt_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        200..=299 => 0,
+        400 | 413 | 501 => 9,
+        401 | 403 => 2,
+        404 => 6,
+        429 | 503 => 4,
+        408 | 504 => 7,
+        502 => 5,
+        _ => 3,
+    }
+}

@@ -1,0 +1,31 @@
+//! Protocols of framed calls for Ringway.
+//!
+//! A protocol is one file: an [`RpcCodec`], which says where frames end and what they mean. [`Framed`] makes it a
+//! [`Protocol`](ringway_api::Protocol): connections, multiplexing, heartbeats, deadlines, limits, drain and errors are
+//! written once, there.
+//!
+//! A call is a request like any other: `POST /service/method`, its attachments are header fields, its frame's content
+//! is the body. What nobody edits is sent on as the bytes it came in, under another id.
+
+#![forbid(unsafe_code)]
+
+pub mod bolt;
+mod client;
+mod codec;
+mod feed;
+mod fields;
+mod framed;
+mod heartbeat;
+mod message;
+mod options;
+mod outbox;
+mod pulse;
+mod reader;
+mod serve;
+mod wire;
+
+pub use codec::{Asked, Call, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};
+pub use fields::{EXCEPTION, Fields, GROUP, STATUS, VERSION, edits};
+pub use framed::Framed;
+pub use options::RpcOptions;
+pub use reader::{Event, Limits, Reader, Received};
