@@ -311,7 +311,7 @@ fn pairs(
 ) -> Result<(), CodecError> {
     let malformed = CodecError::malformed("bolt_malformed_headers");
     let mut at = part.start;
-    let mut text = |at: &mut usize| {
+    let text = |at: &mut usize| {
         let len = u32_at(block, *at).filter(|_| *at + 4 <= part.end).ok_or(malformed)?;
         *at += 4;
         if len == NULL {

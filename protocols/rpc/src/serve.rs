@@ -127,9 +127,11 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
                 let now = shared.conn.env.now();
                 if self.pulse.poll_after(&mut self.since, GRACE, now, cx).is_ready() {
                     self.phase = Phase::Closing(None);
+                    self.since = None;
                 }
             }
-            _ => self.since = None,
+            Phase::Open => self.since = None,
+            _ => {}
         }
         if let Phase::Closing(error) = &mut self.phase
             && idle

@@ -12,6 +12,7 @@ mod handler;
 mod memory;
 mod net;
 mod rng;
+pub mod rpc;
 mod sim;
 
 pub use handler::{Answer, Recorded, TestHandler, TestLog, TestObserver, collect};

@@ -1,0 +1,197 @@
+//! Calls and answers on their way.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway_api::Io;
+use ringway_rpc::RpcOptions;
+use ringway_rpc::bolt::BoltV1;
+use ringway_testkit::rpc::RpcWorld;
+use ringway_testkit::{PairOptions, Split};
+
+use crate::frames::{call, heartbeat, heartbeat_reply, id, renumbered, request, response, status};
+
+fn world() -> RpcWorld {
+    RpcWorld::new::<BoltV1>(1, PairOptions::default())
+}
+
+#[test]
+fn what_nobody_edits_goes_through_as_it_came() {
+    let mut world = world();
+    let sent = call(7, b"hello");
+    world.ask(&sent);
+    let arrived = world.asked();
+    assert_eq!(renumbered(&arrived, 7), sent);
+    let answer = response(id(&arrived), 0, &[("a", "b")], b"world");
+    world.answer(&answer);
+    assert_eq!(world.answered(), renumbered(&answer, 7));
+    assert_eq!(world.log.borrow().ends.len(), 1);
+}
+
+#[test]
+fn answers_may_come_in_any_order() {
+    let mut world = world();
+    world.ask([call(1, b"one"), call(2, b"two"), call(3, b"three")].concat());
+    let arrived = world.asked();
+    let len = |content: usize| call(1, &vec![0; content]).len();
+    let ids: Vec<u32> = [0, len(3), len(3) + len(3)].iter().map(|at| id(&arrived[*at..])).collect();
+    for at in [2, 0, 1] {
+        let answer = response(ids[at], 0, &[], b"x");
+        world.answer(&answer);
+        assert_eq!(world.answered(), renumbered(&answer, at as u32 + 1));
+    }
+}
+
+#[test]
+fn large_content_goes_through_in_pieces_however_it_is_cut() {
+    for split in [Split::AsSent, Split::Fixed(1000), Split::Random(5000)] {
+        let mut world = RpcWorld::new::<BoltV1>(2, PairOptions { split, ..PairOptions::default() });
+        let content: Vec<u8> = (0..1_000_000_u32).map(|at| (at * 7) as u8).collect();
+        let sent = call(9, &content);
+        let RpcWorld { sim, client, server, .. } = &mut world;
+        let (asked, ()) = sim.block_on(async {
+            let asked = async {
+                let mut asked = Vec::new();
+                while asked.len() < sent.len() {
+                    asked.extend_from_slice(&server.recv().await.unwrap().unwrap());
+                }
+                asked
+            };
+            join(asked, async { client.send(&sent).await.unwrap() }).await
+        });
+        assert!(renumbered(&asked, 9) == sent, "{split:?}");
+        let answer = response(id(&asked), 0, &[], &content);
+        let (answered, ()) = sim.block_on(async {
+            let answered = async {
+                let mut answered = Vec::new();
+                while answered.len() < answer.len() {
+                    answered.extend_from_slice(&client.recv().await.unwrap().unwrap());
+                }
+                answered
+            };
+            join(answered, async { server.send(&answer).await.unwrap() }).await
+        });
+        assert!(answered == renumbered(&answer, 9), "{split:?}");
+    }
+}
+
+#[test]
+fn an_edited_head_is_written_anew_and_nothing_is_lost() {
+    let filter = Rc::new(|head: &mut ringway_api::RequestHead| {
+        assert_eq!(head.path_and_query(), b"/com.x.Echo:1.0/say");
+        assert_eq!(head.timeout, Some(Duration::from_secs(3)));
+        head.headers.set("trace", b"abc").unwrap();
+        head.headers.remove("gone");
+    });
+    let mut world = RpcWorld::with::<BoltV1>(1, PairOptions::default(), RpcOptions::default(), filter);
+    let named = [("service", "com.x.Echo:1.0"), ("sofa_head_method_name", "say")];
+    let odd = ("not a token", "\r\n");
+    world.ask(request(1, 5, &[named[0], ("gone", "1"), named[1], odd], b"content"));
+    let arrived = world.asked();
+    let expected = request(1, id(&arrived), &[odd, named[0], named[1], ("trace", "abc")], b"content");
+    assert_eq!(arrived, expected);
+}
+
+#[test]
+fn a_one_way_call_is_passed_on_and_never_answered() {
+    let mut world = world();
+    world.ask(request(2, 5, &[("service", "s")], b"x"));
+    assert_eq!(world.asked()[1], 2);
+    assert_eq!(world.answered(), b"");
+    assert_eq!(world.upstream.free_slots(), 256);
+}
+
+#[test]
+fn heartbeats_are_answered_and_sent() {
+    let mut world = world();
+    world.ask(heartbeat(77));
+    assert_eq!(world.answered(), heartbeat_reply(77));
+    world.answer(heartbeat(78));
+    assert_eq!(world.asked(), heartbeat_reply(78));
+    world.sim.advance(Duration::from_secs(61));
+    let beat = world.asked();
+    assert_eq!(beat, heartbeat(id(&beat)));
+    world.answer(heartbeat_reply(id(&beat)));
+    world.sim.advance(Duration::from_secs(60));
+    assert_eq!(world.asked().len(), beat.len());
+    // Three that are not answered are enough.
+    world.sim.advance(Duration::from_secs(200));
+    assert_eq!(world.upstream.free_slots(), 0);
+}
+
+#[test]
+fn a_cancelled_call_frees_its_place_and_its_late_answer_is_nobodys() {
+    let mut world = world();
+    world.ask(call(1, b"x"));
+    let arrived = world.asked();
+    assert_eq!(world.upstream.free_slots(), 255);
+    world.client.abort();
+    world.sim.run_until_quiet();
+    assert_eq!(world.upstream.free_slots(), 256);
+    world.answer(response(id(&arrived), 0, &[], b"late"));
+    assert_eq!(world.upstream.free_slots(), 256);
+}
+
+#[test]
+fn an_upstream_that_goes_is_an_error_for_every_call() {
+    let mut world = world();
+    world.ask([call(1, b"x"), call(2, b"y")].concat());
+    drop(world.asked());
+    world.sim.block_on(world.server.finish()).unwrap();
+    let answered = world.answered();
+    assert_eq!(status(&answered), 4);
+    assert_eq!(world.upstream.free_slots(), 0);
+}
+
+#[test]
+fn drain_says_goodbye_and_finishes_what_is_under_way() {
+    let mut world = world();
+    world.ask(call(1, b"x"));
+    let arrived = world.asked();
+    world.downstream.drain();
+    assert_eq!(world.answered()[3], 100);
+    world.answer(response(id(&arrived), 0, &[], b"y"));
+    assert_eq!(id(&world.answered()), 1);
+    assert!(world.ended.borrow().is_none());
+    world.sim.advance(Duration::from_secs(2));
+    assert!(matches!(*world.ended.borrow(), Some(Ok(()))));
+}
+
+#[test]
+fn what_is_too_long_is_answered_then_the_connection_ends() {
+    let mut world = world();
+    let mut frame = call(3, b"");
+    frame[18..22].copy_from_slice(&(100_u32 << 20).to_be_bytes());
+    world.ask(frame);
+    let answered = world.answered();
+    assert_eq!((id(&answered), status(&answered)), (3, 9));
+    world.sim.advance(Duration::from_secs(2));
+    let ended = world.ended.borrow_mut().take();
+    assert!(matches!(ended, Some(Err(error)) if error.breach && error.details == "rpc_frame_too_large"));
+}
+
+/// Both at once.
+async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
+    let (mut first, mut second) = (None, None);
+    std::future::poll_fn(|cx| {
+        if first.is_none()
+            && let std::task::Poll::Ready(value) = a.as_mut().poll(cx)
+        {
+            first = Some(value);
+        }
+        if second.is_none()
+            && let std::task::Poll::Ready(value) = b.as_mut().poll(cx)
+        {
+            second = Some(value);
+        }
+        match (first.take(), second.take()) {
+            (Some(a), Some(b)) => std::task::Poll::Ready((a, b)),
+            (a, b) => {
+                (first, second) = (a, b);
+                std::task::Poll::Pending
+            }
+        }
+    })
+    .await
+}
