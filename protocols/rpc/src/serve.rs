@@ -103,6 +103,9 @@ pub(crate) async fn serve<C: RpcCodec, I: Io, H: Handler>(
 
 impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
+        if matches!(self.phase, Phase::Lingering(_)) {
+            return self.poll_linger(cx);
+        }
         let shared = Rc::clone(&self.shared);
         shared.conn.watch(cx);
         if shared.conn.is_draining() && !std::mem::replace(&mut self.goaway, true) {
@@ -144,16 +147,26 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
                 Poll::Pending => {}
             }
         }
-        if let Phase::Lingering(error) = &mut self.phase {
-            while let Poll::Ready(received) = self.io.poll_recv(cx) {
-                if !matches!(received, Ok(Some(_))) {
-                    return Poll::Ready(error.take().map_or(Ok(()), Err));
-                }
-            }
-            let now = shared.conn.env.now();
-            return self.pulse.poll_after(&mut self.since, LINGER, now, cx).map(|()| error.take().map_or(Ok(()), Err));
+        if matches!(self.phase, Phase::Lingering(_)) {
+            return self.poll_linger(cx);
         }
         if self.since.is_some() { Poll::Pending } else { self.poll_pulse(idle, cx) }
+    }
+
+    /// Drops what the client still sends.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
+        let Phase::Lingering(error) = &mut self.phase else { return Poll::Pending };
+        let over = loop {
+            match self.io.poll_recv(cx) {
+                Poll::Ready(Ok(Some(_))) => {}
+                Poll::Ready(Ok(None) | Err(_)) => break true,
+                Poll::Pending => {
+                    let now = self.shared.conn.env.now();
+                    break self.pulse.poll_after(&mut self.since, LINGER, now, cx).is_ready();
+                }
+            }
+        };
+        if over { Poll::Ready(error.take().map_or(Ok(()), Err)) } else { Poll::Pending }
     }
 
     fn poll_pulse(&mut self, idle: bool, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
