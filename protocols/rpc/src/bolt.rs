@@ -7,11 +7,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use http::StatusCode;
-use ringway_api::{RequestHead, ResponseHead, Sniff};
+use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 
 use crate::wire::{byte, put, u16_at, u32_at};
 use crate::{
-    Asked, Call, CodecError, Decoded, EXCEPTION, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, edits,
+    Asked, Call, CodecError, Decoded, EXCEPTION, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, STATUS,
+    VERSION, edits,
 };
 
 /// bolt, version 1.
@@ -43,7 +44,7 @@ const REQUEST_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.request.SofaRequest";
 const RESPONSE_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.response.SofaResponse";
 
 /// Fields that are not header pairs.
-const APART: [&str; 2] = [STATUS, EXCEPTION];
+const APART: [&str; 4] = [STATUS, EXCEPTION, VERSION, GROUP];
 
 /// The lengths that a frame's fixed part ends with.
 struct Parts {
@@ -111,7 +112,7 @@ impl<const V: u8> Bolt<V> {
     }
 
     /// The header pairs of an edited message.
-    fn pairs(headers: &ringway_api::Headers, origin: Option<Origin<'_>>, is_response: bool) -> Vec<u8> {
+    fn pairs(headers: &Headers, origin: Option<Origin<'_>>, is_response: bool) -> Vec<u8> {
         let range = origin.and_then(|origin| Self::parts(origin.block, is_response)).map(|parts| parts.headers);
         let (mut out, mut before) = (Vec::new(), Vec::new());
         if let (Some(origin), Some(range)) = (origin, range) {
@@ -119,9 +120,7 @@ impl<const V: u8> Bolt<V> {
             let _ = pairs(origin.block, range, |name, value| {
                 let text = (origin.block.get(name.clone()), value.clone().and_then(|value| origin.block.get(value)));
                 match text {
-                    (Some(name), Some(value)) if ringway_api::Headers::can_hold(name, value) => {
-                        before.push((name, value))
-                    }
+                    (Some(name), Some(value)) if is_field(name, value) => before.push((name, value)),
                     (Some(name), value) => pair(name, value, &mut out),
                     _ => {}
                 }
@@ -197,7 +196,7 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         let (mut service, mut method): ([Option<&[u8]>; 2], _) = ([None; 2], None);
         pairs(block, parts.headers, |name, value| {
             let Some(value) = value else { return };
-            fields.received(name.clone(), value.clone());
+            shown(block, &name, &value, fields);
             let (Some(name), text) = (block.get(name), block.get(value)) else { return };
             if let Some(at) = SERVICE.iter().position(|service| *service == name) {
                 service[at] = text;
@@ -207,8 +206,13 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         })?;
         let class = block.get(parts.class).filter(|class| !class.is_empty());
         let timeout = u32_at(block, Self::VARIES).map(u32::cast_signed).and_then(|millis| u64::try_from(millis).ok());
+        // `interface:version:id`.
+        let mut name = service[0].or(service[1]).or(class).unwrap_or(b"-").splitn(3, |byte| *byte == b':');
+        let service = name.next().unwrap_or_default();
+        fields.derived(VERSION, name.next().unwrap_or_default());
+        fields.derived(GROUP, name.next().unwrap_or_default());
         Ok(Call {
-            service: service[0].or(service[1]).or(class).unwrap_or(b"-"),
+            service,
             method: method.unwrap_or_default(),
             timeout: timeout.filter(|millis| *millis > 0).map(Duration::from_millis),
         })
@@ -222,7 +226,7 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         let mut exception = false;
         pairs(block, parts.headers, |name, value| {
             let Some(value) = value else { return };
-            fields.received(name.clone(), value.clone());
+            shown(block, &name, &value, fields);
             exception |= block.get(name) == Some(THREW) && block.get(value) == Some(b"true");
         })?;
         Ok(Outcome { status: http_status(code), code: code.into(), exception })
@@ -329,6 +333,19 @@ fn pairs(
         found(name.ok_or(malformed)?, value);
     }
     Ok(())
+}
+
+/// Whether a pair is shown as a field, and can be edited.
+fn is_field(name: &[u8], value: &[u8]) -> bool {
+    Headers::can_hold(name, value) && !APART.iter().any(|apart| name.eq_ignore_ascii_case(apart.as_bytes()))
+}
+
+fn shown(block: &[u8], name: &Range<usize>, value: &Range<usize>, fields: &mut Fields<'_>) {
+    if let (Some(n), Some(v)) = (block.get(name.clone()), block.get(value.clone()))
+        && is_field(n, v)
+    {
+        fields.received(name.clone(), value.clone());
+    }
 }
 
 fn pair(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {

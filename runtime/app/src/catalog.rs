@@ -6,10 +6,17 @@ use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
 use ringway_proxy::ProtocolEntry;
+use ringway_rpc::Framed;
+use ringway_rpc::bolt::{BoltV1, BoltV2};
 use ringway_upstream::balance;
 
 /// The protocols whose connections carry requests. Where ALPN leaves the choice to us, the first is taken.
-pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[ProtocolEntry::of::<Http2>(), ProtocolEntry::of::<Http1>()];
+pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[
+    ProtocolEntry::of::<Http2>(),
+    ProtocolEntry::of::<Http1>(),
+    ProtocolEntry::of::<Framed<BoltV1>>(),
+    ProtocolEntry::of::<Framed<BoltV2>>(),
+];
 
 /// The stream filters.
 pub(crate) const FILTERS: &[FilterSpec] = &[FilterSpec::of::<GrpcWeb>(), FilterSpec::of::<GrpcHealthCheck>()];
@@ -22,4 +29,12 @@ pub(crate) const BALANCERS: &[BalancerSpec] = &[
 ];
 
 /// The protocols as the configuration sees them.
-pub(crate) const PROTOCOL_SPECS: &[ProtocolSpec] = &[PROTOCOLS[0].spec, PROTOCOLS[1].spec];
+pub(crate) const PROTOCOL_SPECS: &[ProtocolSpec] = &{
+    let mut specs = [PROTOCOLS[0].spec; PROTOCOLS.len()];
+    let mut at = 0;
+    while at < specs.len() {
+        specs[at] = PROTOCOLS[at].spec;
+        at += 1;
+    }
+    specs
+};

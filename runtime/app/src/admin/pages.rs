@@ -108,7 +108,7 @@ pub(super) fn listeners(control: &Control, as_json: bool) -> Answer {
     if as_json {
         let all: Vec<_> = listeners
             .iter()
-            .map(|l| json!({ "name": l.raw.name, "address": l.address.to_string(), "protocol": l.raw.protocol }))
+            .map(|l| json!({ "name": l.raw.name, "address": l.address.to_string(), "protocol": l.raw.protocol.to_string() }))
             .collect();
         return Answer::json(&json!({ "listener_statuses": all }));
     }

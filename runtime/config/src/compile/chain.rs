@@ -29,7 +29,7 @@ pub(super) struct Context<'r> {
 
 impl Context<'_> {
     pub(super) fn chain(&mut self, raw: raw::FilterChain, path: &str) -> Result<Chain, Fault> {
-        let (service, usual) = if raw.protocol == TCP { self.bytes(&raw, path)? } else { self.streams(&raw, path)? };
+        let (service, usual) = if raw.protocol.is(TCP) { self.bytes(&raw, path)? } else { self.streams(&raw, path)? };
         let alpn = match &raw.tls {
             Some(tls) => tls::listener(tls, usual, &format!("{path}.tls"))?,
             None => Vec::new(),

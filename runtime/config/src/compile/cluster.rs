@@ -17,7 +17,7 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         }
         (Arc::default(), Vec::new())
     } else {
-        protocol::candidates(&raw.protocol, &raw.options, catalog, path)?
+        protocol::one(&raw.protocol, &raw.options, catalog, path)?
     };
     let alpn = match &raw.tls {
         Some(tls) => tls::cluster(tls, usual, &format!("{path}.tls"))?,

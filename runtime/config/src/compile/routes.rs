@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
-use ringway_api::Millis;
+use ringway_api::{Millis, rpc};
 
 use crate::error::Fault;
 use crate::raw;
@@ -124,6 +124,12 @@ fn matcher(raw: &raw::Match) -> Result<RouteMatcher, Keyed> {
         }
     };
     let path = match (&raw.prefix, &raw.path, &raw.path_separated_prefix, &raw.safe_regex) {
+        (None, None, None, None) if !raw.connect && (raw.service.is_some() || raw.method.is_some()) => {
+            call(raw.service.as_deref().unwrap_or("*"), raw.method.as_deref().unwrap_or("*"))?
+        }
+        _ if raw.service.is_some() || raw.method.is_some() => {
+            return Err(fault("match", "`service` and `method` exclude the path matches and `connect`"));
+        }
         (None, None, None, None) if raw.connect => PathMatch::Connect,
         _ if raw.connect => return Err(fault("match", "`connect` excludes the path matches")),
         (Some(prefix), None, None, None) => PathMatch::Prefix(absolute(prefix, "match.prefix")?),
@@ -137,7 +143,8 @@ fn matcher(raw: &raw::Match) -> Result<RouteMatcher, Keyed> {
         }
         (None, None, None, Some(pattern)) => PathMatch::Regex(regex(pattern, case_sensitive, "match.safe_regex")?),
         _ => {
-            let message = "exactly one of `prefix`, `path`, `path_separated_prefix` and `safe_regex` is needed";
+            let message = "exactly one of `prefix`, `path`, `path_separated_prefix` and `safe_regex` is needed, or a \
+                           `service` or `method`";
             return Err(fault("match", message));
         }
     };
@@ -145,12 +152,38 @@ fn matcher(raw: &raw::Match) -> Result<RouteMatcher, Keyed> {
         Method::from_bytes(name.as_bytes())
             .map_err(|_| fault(format!("match.methods[{at}]"), format!("`{name}` is no method")))
     };
+    let mut headers = fields(&raw.headers, "match.headers", true)?;
+    for (name, wanted) in [(rpc::VERSION, &raw.version), (rpc::GROUP, &raw.group)] {
+        let condition = wanted.as_ref().map(|wanted| Condition::Exact(wanted.clone()));
+        headers.extend(condition.map(|condition| FieldMatcher { name: name.to_owned(), condition, invert: false }));
+    }
     Ok(RouteMatcher {
         path,
         case_sensitive,
         methods: raw.methods.iter().enumerate().map(method).collect::<Result<_, _>>()?,
-        headers: fields(&raw.headers, "match.headers", true)?,
+        headers,
         query: fields(&raw.query_parameters, "match.query_parameters", false)?,
+    })
+}
+
+/// Calls are `POST /service/method`.
+fn call(service: &str, method: &str) -> Result<PathMatch, Keyed> {
+    for (key, name) in [("match.service", service), ("match.method", method)] {
+        let plain = name.strip_suffix('*').unwrap_or(name);
+        if name.is_empty() || plain.bytes().any(|b| !b.is_ascii_graphic() || b"/*?#%".contains(&b)) {
+            let message = format!("`{name}` is no name; `*` may stand for its end, or for all of it");
+            return Err(fault(key, message));
+        }
+    }
+    Ok(match (service.strip_suffix('*'), method.strip_suffix('*')) {
+        (None, None) => PathMatch::Exact(format!("/{service}/{method}")),
+        (None, Some(begin)) => PathMatch::Prefix(format!("/{service}/{begin}")),
+        (Some(begin), Some("")) => PathMatch::Prefix(format!("/{begin}")),
+        (Some(begin), plain) => {
+            let (end, plain) = (if plain.is_some() { ".*" } else { "" }, plain.unwrap_or(method));
+            let pattern = format!("/{}[^/]*/{}{end}", regex::escape(begin), regex::escape(plain));
+            PathMatch::Regex(regex(&pattern, true, "match.service")?)
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HeaderPolicy, ListenerTls, PathPolicy, RoutesRef};
+use super::{HeaderPolicy, ListenerTls, PathPolicy, ProtocolNames, RoutesRef};
 
 /// Where connections are taken.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -16,10 +16,11 @@ pub struct Listener {
     pub name: String,
     /// `ip:port`, `[v6]:port` or `unix:/path`.
     pub address: String,
-    /// The protocol: `http1`, `http2`, `auto` (whichever of them ALPN or the first bytes say), or `tcp` for bytes.
-    #[serde(default = "auto")]
-    pub protocol: String,
-    /// Options of the protocol; see its schema. For `auto`, options of each by its name.
+    /// The protocol: `http1`, `http2`, `auto` (whichever of them ALPN or the first bytes say), `dubbo`, `bolt` and the
+    /// like, or `tcp` for bytes. A list: whichever of them ALPN or the first bytes say, the first that fits.
+    #[serde(default)]
+    pub protocol: ProtocolNames,
+    /// Options of the protocol; see its schema. For `auto` and for lists, options of each by its name.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub options: serde_json::Value,
     /// Connections are secured. Without it they are plaintext.
@@ -65,10 +66,6 @@ pub struct Listener {
     pub sniff_timeout: Millis,
 }
 
-fn auto() -> String {
-    "auto".into()
-}
-
 /// Envoy's `listener_filters_timeout`.
 fn fifteen_seconds() -> Millis {
     Millis(15_000)
@@ -83,9 +80,9 @@ pub struct FilterChain {
     /// What it matches; everything by default.
     #[serde(rename = "match", default)]
     pub matches: ChainMatch,
-    /// The protocol.
-    #[serde(default = "auto")]
-    pub protocol: String,
+    /// The protocol, or a list of them.
+    #[serde(default)]
+    pub protocol: ProtocolNames,
     /// Options of the protocol.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub options: serde_json::Value,

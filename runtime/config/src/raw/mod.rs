@@ -3,6 +3,7 @@
 mod cluster;
 mod listener;
 mod marks;
+mod protocol;
 mod routes;
 mod tls;
 
@@ -18,6 +19,7 @@ pub use listener::{
     Transport,
 };
 pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
+pub use protocol::ProtocolNames;
 pub use routes::{Action, FieldMatch, Match, Route, Routes, RoutesRef, VirtualHost, WeightedCluster};
 pub use tls::{Certificate, ClusterTls, ListenerTls, SanMatch, SanType, TlsVersion};
 

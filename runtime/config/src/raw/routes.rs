@@ -49,7 +49,7 @@ pub struct Route {
     pub route: Action,
 }
 
-/// What a route matches: all of what is given. Exactly one of the path matches must be.
+/// What a route matches: all of what is given. Exactly one of the path matches must be, or a call's service or method.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Match {
@@ -65,6 +65,19 @@ pub struct Match {
     /// The whole path matches this regular expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safe_regex: Option<String>,
+    /// It is a call of this service: gRPC, Dubbo, bolt and the like. `com.example.*` is every service that begins so,
+    /// `*` every one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// It is a call of this method of a service; every one by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The version of the service that is called, where the protocol has such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The group of the service that is called, where the protocol has such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Whether the path's case matters; it does by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case_sensitive: Option<bool>,
