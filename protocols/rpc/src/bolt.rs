@@ -11,8 +11,8 @@ use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 
 use crate::wire::{byte, put, u16_at, u32_at};
 use crate::{
-    Asked, Call, CodecError, Decoded, EXCEPTION, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, STATUS,
-    VERSION, edits,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, STATUS, VERSION,
+    rewrite,
 };
 
 /// bolt, version 1.
@@ -42,9 +42,6 @@ const METHOD: &[u8] = b"sofa_head_method_name";
 const THREW: &[u8] = b"sofa_head_response_error";
 const REQUEST_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.request.SofaRequest";
 const RESPONSE_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.response.SofaResponse";
-
-/// Fields that are not header pairs.
-const APART: [&str; 4] = [STATUS, EXCEPTION, VERSION, GROUP];
 
 /// The lengths that a frame's fixed part ends with.
 struct Parts {
@@ -100,7 +97,7 @@ impl<const V: u8> Bolt<V> {
         out.extend([class, pairs, content].concat());
         let frame = out.get(from..).unwrap_or_default();
         if Self::has_crc(frame) {
-            let crc = crc32(frame);
+            let crc = crc32fast::hash(frame);
             out.extend(crc.to_be_bytes());
         }
         Ok(())
@@ -113,24 +110,15 @@ impl<const V: u8> Bolt<V> {
 
     /// The header pairs of an edited message.
     fn pairs(headers: &Headers, origin: Option<Origin<'_>>, is_response: bool) -> Vec<u8> {
-        let range = origin.and_then(|origin| Self::parts(origin.block, is_response)).map(|parts| parts.headers);
         let (mut out, mut before) = (Vec::new(), Vec::new());
-        if let (Some(origin), Some(range)) = (origin, range) {
-            // What no field can hold goes on as it came.
-            let _ = pairs(origin.block, range, |name, value| {
-                let text = (origin.block.get(name.clone()), value.clone().and_then(|value| origin.block.get(value)));
-                match text {
-                    (Some(name), Some(value)) if is_field(name, value) => before.push((name, value)),
-                    (Some(name), value) => pair(name, value, &mut out),
-                    _ => {}
-                }
-            });
+        let parts = origin.and_then(|origin| Some((origin.block, Self::parts(origin.block, is_response)?)));
+        if let Some((block, parts)) = parts {
+            let text = |range: Range<usize>| block.get(range).unwrap_or_default();
+            // They have been read once.
+            let read = pairs(block, parts.headers, |name, value| before.push((text(name), value.map(text))));
+            debug_assert!(read.is_ok());
         }
-        edits(headers, before, &APART, |name, value| {
-            if let Some(value) = value {
-                pair(name, Some(value), &mut out);
-            }
-        });
+        rewrite::<Self>(headers, before, |name, value| pair(name, value, &mut out));
         out
     }
 }
@@ -139,6 +127,7 @@ impl<const V: u8> RpcCodec for Bolt<V> {
     const NAME: &'static str = if V == 1 { "bolt" } else { "boltv2" };
     const ID_BITS: u32 = 32;
     const ECHO: usize = 24;
+    const DERIVED: &'static [&'static str] = &[VERSION, GROUP];
 
     fn sniff(prefix: &[u8]) -> Sniff {
         let checks: [(usize, fn(u8) -> bool); 4] = [
@@ -196,7 +185,7 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         let (mut service, mut method): ([Option<&[u8]>; 2], _) = ([None; 2], None);
         pairs(block, parts.headers, |name, value| {
             let Some(value) = value else { return };
-            shown(block, &name, &value, fields);
+            fields.received(name.clone(), value.clone());
             let (Some(name), text) = (block.get(name), block.get(value)) else { return };
             if let Some(at) = SERVICE.iter().position(|service| *service == name) {
                 service[at] = text;
@@ -226,7 +215,7 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         let mut exception = false;
         pairs(block, parts.headers, |name, value| {
             let Some(value) = value else { return };
-            shown(block, &name, &value, fields);
+            fields.received(name.clone(), value.clone());
             exception |= block.get(name) == Some(THREW) && block.get(value) == Some(b"true");
         })?;
         Ok(Outcome { status: http_status(code), code: code.into(), exception })
@@ -335,19 +324,6 @@ fn pairs(
     Ok(())
 }
 
-/// Whether a pair is shown as a field, and can be edited.
-fn is_field(name: &[u8], value: &[u8]) -> bool {
-    Headers::can_hold(name, value) && !APART.iter().any(|apart| name.eq_ignore_ascii_case(apart.as_bytes()))
-}
-
-fn shown(block: &[u8], name: &Range<usize>, value: &Range<usize>, fields: &mut Fields<'_>) {
-    if let (Some(n), Some(v)) = (block.get(name.clone()), block.get(value.clone()))
-        && is_field(n, v)
-    {
-        fields.received(name.clone(), value.clone());
-    }
-}
-
 fn pair(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
     for text in [Some(name), value] {
         out.extend(text.map_or(NULL, |text| text.len() as u32).to_be_bytes());
@@ -357,27 +333,11 @@ fn pair(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
 
 fn check_crc(frame: &FrameHead, block: &[u8]) -> Result<(), CodecError> {
     let Some((body, crc)) = block.split_last_chunk::<4>().filter(|_| frame.tail > 0) else { return Ok(()) };
-    if crc32(body) == u32::from_be_bytes(*crc) { Ok(()) } else { Err(CodecError::malformed("bolt_crc_mismatch")) }
-}
-
-/// CRC-32 as in IEEE 802.3, which is what Java's `CRC32` computes.
-fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut at = 0;
-        while at < 256 {
-            let (mut crc, mut bit) = (at as u32, 0);
-            while bit < 8 {
-                crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
-                bit += 1;
-            }
-            table[at] = crc;
-            at += 1;
-        }
-        table
-    };
-    let step = |crc: u32, byte: &u8| TABLE.get((crc as u8 ^ byte) as usize).copied().unwrap_or(0) ^ crc >> 8;
-    !bytes.iter().fold(u32::MAX, step)
+    if crc32fast::hash(body) == u32::from_be_bytes(*crc) {
+        Ok(())
+    } else {
+        Err(CodecError::malformed("bolt_crc_mismatch"))
+    }
 }
 
 /// SOFABolt's `ResponseStatus` in HTTP's words.

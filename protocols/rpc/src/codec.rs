@@ -26,6 +26,9 @@ pub trait RpcCodec: Default + 'static {
     /// when they answer it.
     const ECHO: usize;
 
+    /// Fields that it makes of something else than an attachment, such as [`VERSION`](crate::VERSION).
+    const DERIVED: &'static [&'static str] = &[];
+
     /// Whether a connection that starts with `prefix` speaks this protocol. It must know after a few bytes.
     fn sniff(prefix: &[u8]) -> Sniff;
 

@@ -12,6 +12,7 @@
 pub mod bolt;
 mod client;
 mod codec;
+pub mod dubbo;
 mod feed;
 mod fields;
 mod framed;
@@ -25,7 +26,7 @@ mod serve;
 mod wire;
 
 pub use codec::{Asked, Call, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};
-pub use fields::{EXCEPTION, Fields, GROUP, STATUS, VERSION, edits};
+pub use fields::{EXCEPTION, Fields, GROUP, STATUS, VERSION, rewrite};
 pub use framed::Framed;
 pub use options::RpcOptions;
 pub use reader::{Event, Limits, Reader, Received};

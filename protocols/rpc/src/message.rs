@@ -22,7 +22,7 @@ const COPY: usize = 4 << 10;
 /// The request that a frame makes, without its body.
 pub(crate) fn request_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<RequestHead, CodecError> {
     let mut headers = Headers::over_frame(C::NAME, received.block.clone(), FIELDS);
-    let call = codec.read_request(&received.frame, &received.block, &mut Fields(&mut headers))?;
+    let call = codec.read_request(&received.frame, &received.block, &mut Fields::of::<C>(&mut headers))?;
     let mut path = Vec::with_capacity(call.service.len() + call.method.len() + 2);
     path.push(b'/');
     segment(call.service, &mut path);
@@ -50,7 +50,7 @@ fn segment(name: &[u8], path: &mut Vec<u8>) {
 /// The response that a frame makes, without its body.
 pub(crate) fn response_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<ResponseHead, CodecError> {
     let mut headers = Headers::over_frame(C::NAME, received.block.clone(), FIELDS);
-    let outcome = codec.read_response(&received.frame, &received.block, &mut Fields(&mut headers))?;
+    let outcome = codec.read_response(&received.frame, &received.block, &mut Fields::of::<C>(&mut headers))?;
     let Outcome { status, code, exception } = outcome;
     headers.push_derived(STATUS, code.to_string().as_bytes());
     if exception {

@@ -8,12 +8,14 @@ use ringway_io::Stream;
 use ringway_proxy::ProtocolEntry;
 use ringway_rpc::Framed;
 use ringway_rpc::bolt::{BoltV1, BoltV2};
+use ringway_rpc::dubbo::Dubbo;
 use ringway_upstream::balance;
 
 /// The protocols whose connections carry requests. Where ALPN leaves the choice to us, the first is taken.
 pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[
     ProtocolEntry::of::<Http2>(),
     ProtocolEntry::of::<Http1>(),
+    ProtocolEntry::of::<Framed<Dubbo>>(),
     ProtocolEntry::of::<Framed<BoltV1>>(),
     ProtocolEntry::of::<Framed<BoltV2>>(),
 ];

@@ -88,7 +88,7 @@ fn an_edited_head_is_written_anew_and_nothing_is_lost() {
     let odd = ("not a token", "\r\n");
     world.ask(request(1, 5, &[named[0], ("gone", "1"), named[1], odd], b"content"));
     let arrived = world.asked();
-    let expected = request(1, id(&arrived), &[odd, named[0], named[1], ("trace", "abc")], b"content");
+    let expected = request(1, id(&arrived), &[named[0], named[1], odd, ("trace", "abc")], b"content");
     assert_eq!(arrived, expected);
 }
 

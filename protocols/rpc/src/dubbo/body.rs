@@ -1,0 +1,177 @@
+//! The body of a call and of its result in hessian2 (`DecodeableRpcInvocation`, `DecodeableRpcResult`).
+
+use std::ops::Range;
+
+use ringway_api::Headers;
+
+use super::Dubbo;
+use super::hessian::{Reader, Text, write_string};
+use crate::{CodecError, rewrite};
+
+/// A call: Dubbo's version, path, version, method, types of the arguments; then the arguments; then the attachments.
+pub(super) struct Request<'a> {
+    pub(super) path: &'a [u8],
+    pub(super) version: &'a [u8],
+    pub(super) method: &'a [u8],
+    arguments: usize,
+    reader: Reader<'a>,
+}
+
+/// The result of a call: what kind it is, the value or what was thrown, and maybe attachments.
+pub(super) struct Response<'a> {
+    kind: u8,
+    reader: Reader<'a>,
+}
+
+/// An attachment.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// All of it.
+    range: Range<usize>,
+    /// Its name and value, if they are strings that lie in one piece.
+    pub(super) name: Option<Range<usize>>,
+    pub(super) value: Option<Range<usize>>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads what stands in front of the arguments.
+    pub(super) fn read(bytes: &'a [u8], at: usize) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes, at);
+        let mut text = || match reader.text()? {
+            Some(Text::Plain(range)) => Ok(bytes.get(range).unwrap_or_default()),
+            Some(Text::Null) => Ok(&[][..]),
+            Some(Text::Chunked) | None => Err(CodecError::malformed("dubbo_malformed_call")),
+        };
+        let (_dubbo, path, version, method, types) = (text()?, text()?, text()?, text()?, text()?);
+        Ok(Self { path, version, method, arguments: count(types)?, reader })
+    }
+
+    /// Reads the attachments.
+    pub(super) fn attachments(mut self, bytes: &[u8], found: impl FnMut(Entry)) -> Result<(), CodecError> {
+        self.skip_arguments()?;
+        // Very old clients have none.
+        if self.reader.position() == bytes.len() {
+            return Ok(());
+        }
+        map(&mut self.reader, found)
+    }
+
+    /// Writes the call with the attachments that `headers` has. `seen`: they are what these attachments became.
+    pub(super) fn edit(
+        mut self,
+        bytes: &[u8],
+        headers: &Headers,
+        seen: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        self.skip_arguments()?;
+        let begin = self.reader.position();
+        let mut entries = Vec::new();
+        if begin < bytes.len() {
+            map(&mut self.reader, |entry| entries.push(entry))?;
+        }
+        out.extend_from_slice(bytes.get(..begin).unwrap_or_default());
+        attachments(bytes, &entries, headers, seen, out);
+        Ok(())
+    }
+
+    fn skip_arguments(&mut self) -> Result<(), CodecError> {
+        (0..self.arguments).try_for_each(|_| self.reader.skip())
+    }
+}
+
+impl<'a> Response<'a> {
+    /// Reads what kind of result it is.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        match bytes.first() {
+            Some(kind @ 0x90..=0x95) => Ok(Self { kind: kind - 0x90, reader: Reader::new(bytes, 1) }),
+            _ => Err(CodecError::malformed("dubbo_malformed_result")),
+        }
+    }
+
+    /// Writes the result with the attachments it has, and those that `headers` has besides.
+    pub(super) fn edit(mut self, bytes: &[u8], headers: &Headers, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        // 2 and 5 are null, without a value.
+        if self.kind % 3 != 2 {
+            self.reader.skip()?;
+        }
+        let begin = self.reader.position();
+        let mut entries = Vec::new();
+        if self.kind >= 3 {
+            map(&mut self.reader, |entry| entries.push(entry))?;
+        }
+        out.push(0x90 + self.kind % 3 + 3);
+        out.extend_from_slice(bytes.get(1..begin).unwrap_or_default());
+        attachments(bytes, &entries, headers, false, out);
+        Ok(())
+    }
+}
+
+/// The attachments as a map.
+fn attachments(bytes: &[u8], entries: &[Entry], headers: &Headers, seen: bool, out: &mut Vec<u8>) {
+    let text = |range: &Option<Range<usize>>| range.clone().and_then(|range| bytes.get(range));
+    out.push(b'H');
+    let mut before = Vec::new();
+    for entry in entries {
+        match (text(&entry.name), text(&entry.value)) {
+            (Some(name), Some(value)) if seen => before.push((name, Some(value))),
+            // Where none are seen, what is there gives way to what is new.
+            (Some(name), _) if !seen && headers.all(std::str::from_utf8(name).unwrap_or_default()).next().is_some() => {
+            }
+            _ => out.extend_from_slice(bytes.get(entry.range.clone()).unwrap_or_default()),
+        }
+    }
+    rewrite::<Dubbo>(headers, before, |name, value| {
+        write_string(name, out);
+        write_string(value.unwrap_or_default(), out);
+    });
+    out.push(b'Z');
+}
+
+fn map(reader: &mut Reader<'_>, mut found: impl FnMut(Entry)) -> Result<(), CodecError> {
+    if !reader.map()? {
+        return match reader.text()? {
+            Some(Text::Null) => Ok(()),
+            _ => Err(CodecError::malformed("dubbo_malformed_attachments")),
+        };
+    }
+    while !reader.end()? {
+        let begin = reader.position();
+        let name = plain(reader)?;
+        let value = plain(reader)?;
+        found(Entry { range: begin..reader.position(), name, value });
+    }
+    Ok(())
+}
+
+/// The place of a string in one piece; other values are skipped.
+fn plain(reader: &mut Reader<'_>) -> Result<Option<Range<usize>>, CodecError> {
+    match reader.text()? {
+        Some(Text::Plain(range)) => Ok(Some(range)),
+        Some(Text::Null | Text::Chunked) => Ok(None),
+        None => reader.skip().map(|()| None),
+    }
+}
+
+/// How many arguments there are, from their types as the JVM writes them ("Field Descriptors" of its specification).
+fn count(types: &[u8]) -> Result<usize, CodecError> {
+    let malformed = CodecError::malformed("dubbo_malformed_types");
+    let (mut count, mut rest) = (0, types.iter());
+    while let Some(kind) = rest.next() {
+        match kind {
+            b'[' => continue,
+            b'V' | b'Z' | b'B' | b'C' | b'D' | b'F' | b'I' | b'J' | b'S' => {}
+            b'L' => {
+                rest.find(|byte| **byte == b';').ok_or(malformed)?;
+            }
+            _ => return Err(malformed),
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Writes a string of ours.
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
+    write_string(text.as_bytes(), out);
+}
