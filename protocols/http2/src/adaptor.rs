@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use ringway_api::{Chunk, ChunkQueue, Env, Io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::scan::{Flood, FrameLimits, Scanner};
+use crate::scan::{Breach, FrameLimits, Scanner};
 
 /// Bytes that h2 may hand over before the stream has taken those before.
 const OUT: usize = 64 << 10;
@@ -19,8 +19,10 @@ const OUT_FIRST: usize = 4 << 10;
 /// What the transport and the loop that drives it tell each other.
 #[derive(Default)]
 pub(crate) struct Watch {
-    /// The peer has exceeded a limit; nothing of it is read any more.
-    pub(crate) flood: Cell<Option<Flood>>,
+    /// The peer has exceeded a limit or broken a rule; nothing of it is read any more.
+    pub(crate) breach: Cell<Option<Breach>>,
+    /// The peer has said that it takes no more streams.
+    pub(crate) goaway: Cell<bool>,
     /// Bytes received so far.
     pub(crate) received: Cell<u64>,
     /// Bytes of content received so far.
@@ -35,6 +37,10 @@ pub(crate) struct Transport<I> {
     inn: Chunk,
     out: Vec<u8>,
     queue: ChunkQueue,
+    /// What was written last was taken to its end, so that a frame may follow.
+    whole: bool,
+    /// A breach is answered here.
+    goodbye: bool,
     scanner: Scanner,
     env: Rc<dyn Env>,
     watch: Rc<Watch>,
@@ -43,7 +49,17 @@ pub(crate) struct Transport<I> {
 impl<I: Io> Transport<I> {
     pub(crate) fn new(io: I, limits: FrameLimits, preface: usize, env: Rc<dyn Env>, watch: Rc<Watch>) -> Self {
         let scanner = Scanner::new(limits, preface, env.now());
-        Self { io, inn: Chunk::EMPTY, out: Vec::new(), queue: ChunkQueue::new(), scanner, env, watch }
+        Self {
+            io,
+            inn: Chunk::EMPTY,
+            out: Vec::new(),
+            queue: ChunkQueue::new(),
+            whole: true,
+            goodbye: preface == 0,
+            scanner,
+            env,
+            watch,
+        }
     }
 
     /// Hands what was written to the stream; ready when there is room for more.
@@ -56,26 +72,40 @@ impl<I: Io> Transport<I> {
         }
         self.io.poll_send(cx, &mut self.queue)
     }
+
+    /// Tells a server that it has broken a rule (RFC 9113, section 5.4.1); a client is told by h2, which knows its
+    /// streams.
+    fn say_goodbye(&mut self, breach: Breach) {
+        if self.goodbye && self.whole {
+            self.out.extend_from_slice(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            self.out.extend_from_slice(&breach.code.to_be_bytes());
+        }
+    }
 }
 
 impl<I: Io> AsyncRead for Transport<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.inn.is_empty() {
-            if this.watch.flood.get().is_some() {
+            if this.watch.breach.get().is_some() {
                 // The loop says goodbye; until then the peer is not listened to.
                 return Poll::Pending;
             }
             match ready!(this.io.poll_recv(cx))? {
-                Some(chunk) => {
+                Some(mut chunk) => {
                     for _ in 0..this.watch.data_sent.take() {
                         this.scanner.data_sent();
                     }
-                    // What came with the breach is still taken: it is one buffer at most, and a connection that has
-                    // just begun cannot be told goodbye without it.
-                    this.watch.flood.set(this.scanner.scan(&chunk, this.env.now()).err());
-                    this.watch.content.set(this.scanner.content());
                     this.watch.received.set(this.watch.received.get() + chunk.len() as u64);
+                    if let Err(breach) = this.scanner.scan(&chunk, this.env.now()) {
+                        this.watch.breach.set(Some(breach));
+                        // What came before it is still taken: a connection that has just begun could not be told
+                        // goodbye without it.
+                        chunk = chunk.split_to(breach.at);
+                        this.say_goodbye(breach);
+                    }
+                    this.watch.goaway.set(this.scanner.goaway());
+                    this.watch.content.set(this.scanner.content());
                     this.inn = chunk;
                 }
                 None => return Poll::Ready(Ok(())),
@@ -114,6 +144,7 @@ impl<I: Io> AsyncWrite for Transport<I> {
                 break;
             }
         }
+        this.whole = bufs.iter().map(|buf| buf.len()).sum::<usize>() == written;
         Poll::Ready(Ok(written))
     }
 

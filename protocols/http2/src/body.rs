@@ -55,7 +55,10 @@ impl BodyStream for RecvBody {
             }
         }
         Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
-            Ok(Some(fields)) => Some(Ok(Frame::Trailers(head::trailers(&fields)))),
+            Ok(Some(fields)) => {
+                let fields = head::trailers(&fields).map_err(|details| BodyError::new(self.peer, details));
+                Some(fields.map(Frame::Trailers))
+            }
             Ok(None) => None,
             Err(error) => Some(Err(fault::body(&error, self.peer))),
         })

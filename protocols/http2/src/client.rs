@@ -154,7 +154,11 @@ async fn drive<I: Io>(mut h2: Connection<Transport<I>, Payload>, link: Rc<Link>)
     };
     let mut h2 = pin!(h2);
     std::future::poll_fn(|cx| {
-        let ended = h2.as_mut().poll(cx).is_ready() || link.watch.flood.get().is_some();
+        let ended = h2.as_mut().poll(cx).is_ready() || link.watch.breach.get().is_some();
+        if link.watch.goaway.get() && !link.closed.get() {
+            // RFC 9113, section 6.8: no new streams; those under way may go on.
+            link.close();
+        }
         if ended || (link.is_draining() && link.open.get() == 0) {
             return Poll::Ready(());
         }

@@ -23,6 +23,9 @@ pub(crate) fn request(parts: &http::request::Parts, options: &Http2Options) -> R
     if parts.headers.len() > usize::from(options.max_headers) {
         return Err(too_large("too_many_headers"));
     }
+    if has_ragged_value(&parts.headers) {
+        return Err(malformed("invalid_field_value"));
+    }
     let method = parts.method.clone();
     let protocol = parts.extensions.get::<h2::ext::Protocol>();
     let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
@@ -46,6 +49,13 @@ pub(crate) fn request(parts: &http::request::Parts, options: &Http2Options) -> R
     }
     let tunnel = method == Method::CONNECT;
     let path = if tunnel && protocol.is_none() { "" } else { path };
+    match path.as_bytes() {
+        // RFC 9113, section 8.5: where a tunnel goes is said by its authority alone.
+        b"" if given.is_none() => return Err(malformed("missing_authority")),
+        b"" | [b'/', ..] => {}
+        b"*" if method == Method::OPTIONS => {}
+        _ => return Err(malformed("invalid_target")),
+    }
 
     let mut block = Block::with_room(&parts.headers, authority.len() + path.len());
     let authority = block.text(authority);
@@ -78,6 +88,9 @@ pub(crate) fn response(parts: &http::response::Parts, options: &Http2Options) ->
     if parts.headers.len() > usize::from(options.max_headers) {
         return Err("too_many_headers");
     }
+    if has_ragged_value(&parts.headers) {
+        return Err("invalid_field_value");
+    }
     let mut block = Block::with_room(&parts.headers, 0);
     let fields = block.fields(&parts.headers, |_| true);
     let mut head = ResponseHead::new(parts.status);
@@ -87,10 +100,13 @@ pub(crate) fn response(parts: &http::response::Parts, options: &Http2Options) ->
 }
 
 /// Received trailers.
-pub(crate) fn trailers(fields: &HeaderMap) -> Headers {
+pub(crate) fn trailers(fields: &HeaderMap) -> Result<Headers, &'static str> {
+    if has_ragged_value(fields) {
+        return Err("invalid_field_value");
+    }
     let mut block = Block::with_room(fields, 0);
     let ranges = block.fields(fields, |_| true);
-    block.finish(&ranges)
+    Ok(block.finish(&ranges))
 }
 
 /// What `content-length` says; h2 has made sure that it is one number.
@@ -188,6 +204,13 @@ fn single_host(fields: &HeaderMap) -> Result<Option<&[u8]>, ()> {
         (host, None) => Ok(host.map(HeaderValue::as_bytes)),
         _ => Err(()),
     }
+}
+
+/// Whether a value begins or ends with whitespace, which makes a message malformed (RFC 9113, section 8.2.1). h2 looks
+/// at what is within values, not at their ends.
+fn has_ragged_value(fields: &HeaderMap) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    fields.values().any(|value| blank(value.as_bytes().first()) || blank(value.as_bytes().last()))
 }
 
 fn malformed(details: &'static str) -> LocalReply {

@@ -20,7 +20,7 @@ use crate::options::Http2Options;
 use crate::send::Payload;
 use crate::{PREFACE, fault};
 
-/// After our goodbye to a peer that floods, it has this long to take it.
+/// After our goodbye to a peer that breaks the rules, it has this long to take it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends.
@@ -38,14 +38,13 @@ pub(crate) async fn serve<I: Io, H: Handler>(
     let mut handshake = pin!(builder(options).handshake::<_, Payload>(transport));
     let connected = std::future::poll_fn(|cx| match handshake.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|error| fault::connection(error, Blame::Downstream))),
-        // Nothing more of it is read, so there is nothing to wait for.
-        Poll::Pending if watch.flood.get().is_some() => {
-            let flood = watch.flood.get().unwrap_or_default();
-            Poll::Ready(Err(Some(ConnError::breach(Blame::Downstream, flood))))
-        }
-        Poll::Pending => {
-            timer.poll_expired(cx).map(|()| Err(Some(ConnError::new(Blame::Downstream, "http2_handshake_timeout"))))
-        }
+        // After a breach nothing more is read, so there is nothing to wait for.
+        Poll::Pending => match watch.breach.get() {
+            Some(breach) => Poll::Ready(Err(Some(ConnError::breach(Blame::Downstream, breach.details)))),
+            None => {
+                timer.poll_expired(cx).map(|()| Err(Some(ConnError::new(Blame::Downstream, "http2_handshake_timeout"))))
+            }
+        },
     });
     let h2 = match connected.await {
         Ok(h2) => h2,
@@ -126,20 +125,18 @@ impl<I: Io, H: Handler> Server<I, H> {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(self.ended(Some(error))),
                 Poll::Ready(None) => return Poll::Ready(self.ended(None)),
-                Poll::Pending => {
-                    if self.watch.flood.get().is_none() || self.closing {
-                        break;
-                    }
-                    self.close(Reason::ENHANCE_YOUR_CALM);
-                }
+                Poll::Pending => match self.watch.breach.get() {
+                    Some(breach) if !self.closing => self.close(Reason::from(breach.code)),
+                    _ => break,
+                },
             }
         }
         self.poll_clock(cx)
     }
 
     fn ended(&self, error: Option<h2::Error>) -> Result<(), ConnError> {
-        if let Some(flood) = self.watch.flood.get() {
-            return Err(ConnError::breach(Blame::Downstream, flood));
+        if let Some(breach) = self.watch.breach.get() {
+            return Err(ConnError::breach(Blame::Downstream, breach.details));
         }
         error.and_then(|error| fault::connection(error, Blame::Downstream)).map_or(Ok(()), Err)
     }

@@ -121,9 +121,6 @@ impl Http2Exchange {
         let tunnel = self.head.tunnel.filter(|_| head.status.is_success());
         if let Some(Tunnel::Upgrade(_)) = tunnel {
             head.status = StatusCode::SWITCHING_PROTOCOLS;
-        } else if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // RFC 9113, section 8.6: there is none in HTTP/2.
-            return Err(protocol_error("http2_101"));
         }
         let length = head::content_length(&parts.headers);
         let content = RecvBody::new(content, Blame::Upstream, length, Rc::new(Cell::new(0)));
@@ -137,7 +134,21 @@ impl Http2Exchange {
 
     fn interim(&mut self, response: http::Response<()>) -> Result<ResponseHead, ExchangeError> {
         let (parts, ()) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            // RFC 9113, section 8.6: there is none in HTTP/2.
+            return Err(protocol_error("http2_101"));
+        }
         head::response(&parts, &self.link.options).map_err(protocol_error)
+    }
+}
+
+impl Link {
+    /// The end of an exchange before its response.
+    fn failed(&self, error: &h2::Error) -> ExchangeError {
+        match self.watch.breach.get() {
+            Some(breach) if !error.is_remote() => protocol_error(breach.details),
+            _ => fault::exchange(error),
+        }
     }
 }
 
@@ -158,7 +169,7 @@ impl Exchange for Http2Exchange {
             return Poll::Ready(Err(protocol_error("http2_no_response")));
         };
         if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-            let interim = interim.map_err(|error| fault::exchange(&error));
+            let interim = interim.map_err(|error| self.link.failed(&error));
             let interim = interim.and_then(|response| self.interim(response));
             return Poll::Ready(interim.map(ExchangeEvent::Interim));
         }
@@ -166,7 +177,7 @@ impl Exchange for Http2Exchange {
             Poll::Ready(Ok(response)) => Poll::Ready(self.final_head(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(match self.failed.take() {
                 Some(failed) => request_failed(&failed),
-                None => fault::exchange(&error),
+                None => self.link.failed(&error),
             })),
             Poll::Pending => match self.failed.take() {
                 Some(failed) => Poll::Ready(Err(request_failed(&failed))),

@@ -8,7 +8,7 @@ fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
 }
 
 fn scanner() -> Scanner {
-    Scanner::new(FrameLimits::default(), 0, Time(0))
+    Scanner { first: false, ..Scanner::new(FrameLimits::default(), 0, Time(0)) }
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn each_kind_has_its_limit() {
         for at in 0..allowed {
             assert_eq!(scanner.scan(&frame, Time(0)), Ok(()), "{flood} {at}");
         }
-        assert_eq!(scanner.scan(&frame, Time(0)), Err(flood));
+        assert_eq!(scanner.scan(&frame, Time(0)), Err(breach(flood, code::ENHANCE_YOUR_CALM, 0)));
     }
 }
 
@@ -70,12 +70,12 @@ fn resets_are_measured_by_the_streams_opened() {
         scanner.scan(&frame(kind::RST_STREAM, 0, 4), Time(0)).unwrap();
     }
     let more = (0..1000).map(|_| scanner.scan(&frame(kind::RST_STREAM, 0, 4), Time(0)));
-    assert!(more.into_iter().any(|verdict| verdict == Err("http2_rapid_reset")));
+    assert!(more.into_iter().any(|verdict| verdict.is_err_and(|breach| breach.details == "http2_rapid_reset")));
 }
 
 #[test]
 fn frames_are_found_however_they_are_split() {
-    let mut bytes = b"preface".to_vec();
+    let mut bytes = [b"preface", &frame(kind::SETTINGS, 0, 6)[..]].concat();
     for _ in 0..20 {
         bytes.extend(frame(kind::DATA, 0, 7));
         bytes.extend(frame(kind::PING, 0, 8));
@@ -84,8 +84,55 @@ fn frames_are_found_however_they_are_split() {
     for size in 1..40 {
         let mut scanner = Scanner::new(limits, 7, Time(0));
         let verdicts: Vec<_> = bytes.chunks(size).map(|part| scanner.scan(part, Time(0))).collect();
-        assert_eq!(verdicts.iter().find_map(|verdict| verdict.err()), Some("http2_ping_flood"), "{size}");
+        assert_eq!(
+            verdicts.iter().find_map(|verdict| verdict.err()).map(|breach| breach.details),
+            Some("http2_ping_flood"),
+            "{size}"
+        );
         let mut scanner = Scanner::new(FrameLimits { ping: 20, ..limits }, 7, Time(0));
         assert!(bytes.chunks(size).all(|part| scanner.scan(part, Time(0)).is_ok()), "{size}");
+    }
+}
+
+#[test]
+fn the_frame_that_breaks_a_rule_is_found() {
+    let fine = [frame(kind::SETTINGS, 0, 12), frame(kind::HEADERS, 4, 20)].concat();
+    let window = [&frame(kind::SETTINGS, 0, 0)[..3], &[4, 0, 0, 0, 0, 1], &[0, 4, 0x80, 0, 0, 0]].concat();
+    let window = [&[0, 0, 6], &window[3..]].concat();
+    for (bad, code) in [
+        (frame(kind::PING, 0, 7), code::FRAME_SIZE_ERROR),
+        (frame(kind::SETTINGS, 0, 7), code::FRAME_SIZE_ERROR),
+        (frame(kind::SETTINGS, FLAG, 6), code::FRAME_SIZE_ERROR),
+        (frame(kind::GOAWAY, 0, 8), code::PROTOCOL_ERROR),
+        (window, code::FLOW_CONTROL_ERROR),
+    ] {
+        let bytes = [&fine[..], &bad].concat();
+        let whole = Scanner::new(FrameLimits::default(), 0, Time(0)).scan(&bytes, Time(0)).unwrap_err();
+        assert_eq!((whole.code, whole.at), (code, fine.len()));
+        for size in 1..bytes.len() {
+            let mut scanner = Scanner::new(FrameLimits::default(), 0, Time(0));
+            let mut passed = 0;
+            for part in bytes.chunks(size) {
+                match scanner.scan(part, Time(0)) {
+                    Ok(()) => passed += part.len(),
+                    Err(breach) => {
+                        assert_eq!(breach.code, code, "{size}");
+                        passed += breach.at;
+                        break;
+                    }
+                }
+            }
+            // Less than the frame, and no less than what is before it.
+            assert!((fine.len()..fine.len() + bad.len()).contains(&passed), "{size}: {passed}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_begins_with_settings() {
+    for (kind, flags) in [(kind::HEADERS, 4), (kind::PING, 0), (kind::SETTINGS, FLAG), (0x42, 0)] {
+        let length = if kind == kind::PING { 8 } else { 0 };
+        let verdict = Scanner::new(FrameLimits::default(), 0, Time(0)).scan(&frame(kind, flags, length), Time(0));
+        assert_eq!(verdict, Err(breach("http2_protocol_error", code::PROTOCOL_ERROR, 0)));
     }
 }

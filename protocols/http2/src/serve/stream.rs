@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream};
 use http::StatusCode;
 use ringway_api::{
     Blame, Body, BodyError, ConnCx, EndReason, Handler, Known, Observer, Reply, Request, Response, ResponseHead,
-    StreamCx, StreamEnd, Timer,
+    StreamCx, StreamEnd, Timer, http_date,
 };
 
 use crate::adaptor::Watch;
@@ -81,6 +81,13 @@ impl<H: Handler> Stream<H> {
             && !head.headers.has(Known::ContentLength)
         {
             let set = head.headers.set_known(Known::ContentLength, content.len().to_string().as_bytes());
+            debug_assert!(set.is_ok());
+        }
+        if !head.headers.has(Known::Date) {
+            // RFC 9110, section 6.6.1.
+            let mut date = Vec::with_capacity(29);
+            http_date(self.conn.env.wall(), &mut date);
+            let set = head.headers.set_known(Known::Date, &date);
             debug_assert!(set.is_ok());
         }
         let bodiless = head_only || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
