@@ -1,5 +1,7 @@
 //! Heads, from and to the types of the http crate that h2 speaks (RFC 9113, section 8.3).
 
+mod check;
+
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ringway_api::{
@@ -7,6 +9,9 @@ use ringway_api::{
 };
 
 use crate::options::Http2Options;
+
+/// More fields than allowed.
+pub(crate) const TOO_MANY: &str = "too_many_headers";
 
 /// A request's head and what its fields say of its content.
 #[derive(Debug)]
@@ -21,11 +26,9 @@ pub(crate) struct Received {
 /// left breaks RFC 9110 or a limit, and is answered.
 pub(crate) fn request(parts: &http::request::Parts, options: &Http2Options) -> Result<Received, LocalReply> {
     if parts.headers.len() > usize::from(options.max_headers) {
-        return Err(too_large("too_many_headers"));
+        return Err(too_large(TOO_MANY));
     }
-    if has_ragged_value(&parts.headers) {
-        return Err(malformed("invalid_field_value"));
-    }
+    let content_length = check::fields(&parts.headers).map_err(malformed)?;
     let method = parts.method.clone();
     let protocol = parts.extensions.get::<h2::ext::Protocol>();
     let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
@@ -49,12 +52,19 @@ pub(crate) fn request(parts: &http::request::Parts, options: &Http2Options) -> R
     }
     let tunnel = method == Method::CONNECT;
     let path = if tunnel && protocol.is_none() { "" } else { path };
-    match path.as_bytes() {
-        // RFC 9113, section 8.5: where a tunnel goes is said by its authority alone.
-        b"" if given.is_none() => return Err(malformed("missing_authority")),
-        b"" | [b'/', ..] => {}
-        b"*" if method == Method::OPTIONS => {}
-        _ => return Err(malformed("invalid_target")),
+    // RFC 9113, section 8.5: where a tunnel goes is said by its authority alone.
+    if !check::is_authority(authority) || (path.is_empty() && given.is_none()) {
+        return Err(malformed("invalid_host"));
+    }
+    let target = match path.as_bytes() {
+        b"" => check::has_port(authority),
+        b"*" => method == Method::OPTIONS,
+        path => path.starts_with(b"/"),
+    };
+    // A scheme that is no text at all is lost on the way.
+    let scheme = path.is_empty() || given.is_none() || parts.uri.scheme_str().is_some_and(|scheme| !scheme.is_empty());
+    if !target || !scheme {
+        return Err(malformed("invalid_target"));
     }
 
     let mut block = Block::with_room(&parts.headers, authority.len() + path.len());
@@ -80,38 +90,32 @@ pub(crate) fn request(parts: &http::request::Parts, options: &Http2Options) -> R
         .headers
         .get(http::header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    Ok(Received { content_length: content_length(&parts.headers), head, expects_continue })
+    Ok(Received { content_length, head, expects_continue })
 }
 
-/// A response's head as the proxy sees it.
-pub(crate) fn response(parts: &http::response::Parts, options: &Http2Options) -> Result<ResponseHead, &'static str> {
+/// A response's head as the proxy sees it, and what it says of the length of its content.
+pub(crate) fn response(
+    parts: &http::response::Parts,
+    options: &Http2Options,
+) -> Result<(ResponseHead, Option<u64>), &'static str> {
     if parts.headers.len() > usize::from(options.max_headers) {
-        return Err("too_many_headers");
+        return Err(TOO_MANY);
     }
-    if has_ragged_value(&parts.headers) {
-        return Err("invalid_field_value");
-    }
+    let content_length = check::fields(&parts.headers)?;
     let mut block = Block::with_room(&parts.headers, 0);
     let fields = block.fields(&parts.headers, |_| true);
     let mut head = ResponseHead::new(parts.status);
     head.version = Version::Http2;
     head.headers = block.finish(&fields);
-    Ok(head)
+    Ok((head, content_length))
 }
 
 /// Received trailers.
 pub(crate) fn trailers(fields: &HeaderMap) -> Result<Headers, &'static str> {
-    if has_ragged_value(fields) {
-        return Err("invalid_field_value");
-    }
+    check::fields(fields)?;
     let mut block = Block::with_room(fields, 0);
     let ranges = block.fields(fields, |_| true);
     Ok(block.finish(&ranges))
-}
-
-/// What `content-length` says; h2 has made sure that it is one number.
-pub(crate) fn content_length(fields: &HeaderMap) -> Option<u64> {
-    fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Fields to send, hop-by-hop ones left out (RFC 9113, section 8.2.2).
@@ -206,13 +210,6 @@ fn single_host(fields: &HeaderMap) -> Result<Option<&[u8]>, ()> {
     }
 }
 
-/// Whether a value begins or ends with whitespace, which makes a message malformed (RFC 9113, section 8.2.1). h2 looks
-/// at what is within values, not at their ends.
-fn has_ragged_value(fields: &HeaderMap) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    fields.values().any(|value| blank(value.as_bytes().first()) || blank(value.as_bytes().last()))
-}
-
 fn malformed(details: &'static str) -> LocalReply {
     LocalReply::new(StatusCode::BAD_REQUEST, "malformed request", details).flag(ResponseFlag::DownstreamProtocolError)
 }
@@ -280,77 +277,4 @@ impl Block {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> http::request::Parts {
-        build(http::Request::builder().uri("https://a.example/x?y")).body(()).unwrap().into_parts().0
-    }
-
-    fn read(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Result<Received, &'static str> {
-        request(&parts(build), &Http2Options::default()).map_err(|reply| reply.details)
-    }
-
-    #[test]
-    fn a_request_is_read_and_written_back() {
-        let received = read(|request| {
-            request.header("host", "a.example").header("x-a", "1").header("x-a", "2").header("te", "trailers")
-        });
-        let head = received.unwrap().head;
-        assert_eq!((head.authority(), head.path_and_query()), (&b"a.example"[..], &b"/x?y"[..]));
-        assert_eq!(head.headers.all("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
-        assert_eq!((head.headers.len(), head.scheme), (2, Scheme::Https));
-        let again = outgoing_request(&head, Scheme::Http).unwrap();
-        assert_eq!(again.uri().to_string(), "http://a.example/x?y");
-        assert_eq!(again.headers().get_all("x-a").iter().count(), 2);
-    }
-
-    #[test]
-    fn cookies_are_one_field() {
-        let head = read(|request| request.header("cookie", "a=1").header("cookie", "b=2")).unwrap().head;
-        assert_eq!(head.headers.all("cookie").collect::<Vec<_>>(), [b"a=1; b=2"]);
-    }
-
-    #[test]
-    fn what_rfc_9110_forbids_is_refused() {
-        let refused = |build: fn(http::request::Builder) -> http::request::Builder| read(build).unwrap_err();
-        assert_eq!(refused(|request| request.header("host", "b.example")), "authority_and_host_differ");
-        assert_eq!(refused(|request| request.header("host", "a.example").header("host", "a.example")), "invalid_host");
-        assert_eq!(refused(|request| request.uri("/x")), "missing_authority");
-        assert_eq!(refused(|request| request.uri("https://user@a.example/")), "userinfo_in_authority");
-        assert_eq!(
-            refused(|request| (0..101).fold(request, |request, _| request.header("x", "y"))),
-            "too_many_headers"
-        );
-        assert!(read(|request| request.uri("/x").header("host", "a.example")).is_ok());
-    }
-
-    #[test]
-    fn hop_by_hop_fields_are_not_sent() {
-        let mut head = ResponseHead::new(StatusCode::OK);
-        for name in ["connection", "keep-alive", "transfer-encoding", "upgrade", "x"] {
-            head.headers.append(name, b"1").unwrap();
-        }
-        let response = outgoing_response(&head);
-        assert_eq!(response.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x"]);
-    }
-
-    #[test]
-    fn tunnels_are_translated_both_ways() {
-        let received = read(|request| request.method("CONNECT").extension(h2::ext::Protocol::from_static("websocket")));
-        let head = received.unwrap().head;
-        assert_eq!((&head.method, head.upgrade()), (&Method::GET, Some(&b"websocket"[..])));
-        let again = outgoing_request(&head, Scheme::Https).unwrap();
-        assert_eq!(again.method(), Method::CONNECT);
-        assert_eq!(again.extensions().get::<h2::ext::Protocol>().unwrap().as_str(), "websocket");
-
-        let received = read(|request| request.method("CONNECT").uri("a.example:443"));
-        let head = received.unwrap().head;
-        assert_eq!(
-            (head.tunnel, head.authority(), head.path_and_query()),
-            (Some(Tunnel::Connect), &b"a.example:443"[..], &b""[..])
-        );
-        assert_eq!(outgoing_request(&head, Scheme::Https).unwrap().uri().to_string(), "a.example:443");
-        assert_eq!(outgoing_response(&ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS)).status(), StatusCode::OK);
-    }
-}
+mod tests;

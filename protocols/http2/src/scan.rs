@@ -26,7 +26,8 @@ pub struct FrameLimits {
     pub empty_data: u32,
     /// `RST_STREAM`, once more than half of the streams opened are reset: rapid reset (CVE-2023-44487).
     pub reset: u32,
-    /// `CONTINUATION`, one after the other (CVE-2024-27316).
+    /// `CONTINUATION`, one after the other (CVE-2024-27316): 5, or what `max_header_bytes` needs in frames of 16 KiB and
+    /// a quarter more, is the most, whatever is said here.
     pub continuation: u32,
     /// Frames of unknown types.
     pub unknown: u32,
@@ -42,7 +43,7 @@ impl Default for FrameLimits {
             window_update: 10,
             empty_data: 10,
             reset: 100,
-            continuation: 32,
+            continuation: 5,
             unknown: 1000,
         }
     }

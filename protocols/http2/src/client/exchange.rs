@@ -111,18 +111,12 @@ impl Http2Exchange {
 
     fn final_head(&mut self, response: http::Response<h2::RecvStream>) -> Result<ExchangeEvent, ExchangeError> {
         let (parts, content) = response.into_parts();
-        let mut head = head::response(&parts, &self.link.options).map_err(|details| ExchangeError {
-            kind: ExchangeErrorKind::TooLarge,
-            blame: Blame::Upstream,
-            details,
-            unseen: false,
-            status: None,
-        })?;
+        let read = head::response(&parts, &self.link.options);
+        let (mut head, length) = read.map_err(|details| self.refuse(details))?;
         let tunnel = self.head.tunnel.filter(|_| head.status.is_success());
         if let Some(Tunnel::Upgrade(_)) = tunnel {
             head.status = StatusCode::SWITCHING_PROTOCOLS;
         }
-        let length = head::content_length(&parts.headers);
         let content = RecvBody::new(content, Blame::Upstream, length, Rc::new(Cell::new(0)));
         if tunnel.is_none() && content.is_over() {
             self.state = State::Over;
@@ -136,9 +130,21 @@ impl Http2Exchange {
         let (parts, ()) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // RFC 9113, section 8.6: there is none in HTTP/2.
-            return Err(protocol_error("http2_101"));
+            return Err(self.refuse("http2_101"));
         }
-        head::response(&parts, &self.link.options).map_err(protocol_error)
+        let (head, _) = head::response(&parts, &self.link.options).map_err(|details| self.refuse(details))?;
+        Ok(head)
+    }
+
+    /// Ends the stream for a head that cannot be taken (RFC 9113, section 8.1.1).
+    fn refuse(&mut self, details: &'static str) -> ExchangeError {
+        if let Some(sender) = &mut self.sender {
+            sender.reset(Reason::PROTOCOL_ERROR);
+        }
+        self.state = State::Over;
+        let large = details == head::TOO_MANY;
+        let kind = if large { ExchangeErrorKind::TooLarge } else { ExchangeErrorKind::Protocol };
+        ExchangeError { kind, ..protocol_error(details) }
     }
 }
 

@@ -20,7 +20,7 @@ fn each_kind_has_its_limit() {
         (kind::DATA, 0, 0, 10, "http2_empty_data_flood"),
         (kind::RST_STREAM, 0, 4, 100, "http2_rapid_reset"),
         (kind::WINDOW_UPDATE, 0, 4, FREE_UPDATES, "http2_window_update_flood"),
-        (kind::CONTINUATION, 0, 1, 32, "http2_continuation_flood"),
+        (kind::CONTINUATION, 0, 1, 5, "http2_continuation_flood"),
         (0x42, 0, 3, 1000, "http2_unknown_frame_flood"),
     ] {
         let (mut scanner, frame) = (scanner(), frame(kind, flags, length));

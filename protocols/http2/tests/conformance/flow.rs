@@ -91,12 +91,12 @@ fn what_a_reset_stream_left_over_is_for_the_others() {
 #[test]
 fn no_more_is_taken_than_was_allowed() {
     // The handler does not read: 64 KiB is the window of a stream.
-    let fill = vec![data(HELD, 0, [b'x'; 16_384]); 4].concat();
+    let fill = [headers(3, 0, &HOLD), vec![data(3, 0, [b'x'; 16_384]); 4].concat()].concat();
     check("the whole window", &fill, Ignored);
-    check("a byte more", [fill.clone(), data(HELD, 0, "x")].concat(), GoAway(FLOW_CONTROL_ERROR));
+    check("a byte more", [fill.clone(), data(3, 0, "x")].concat(), Outcome::Reset(3, FLOW_CONTROL_ERROR));
     // Padding counts.
-    let padded = frame(DATA, PADDED, HELD, [0]);
-    check("a byte of padding more", [fill, padded].concat(), GoAway(FLOW_CONTROL_ERROR));
+    let padded = frame(DATA, PADDED, 3, [0]);
+    check("a byte of padding more", [fill, padded].concat(), Outcome::Reset(3, FLOW_CONTROL_ERROR));
 }
 
 #[test]

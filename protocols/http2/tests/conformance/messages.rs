@@ -72,7 +72,7 @@ fn pseudo_header_fields() {
     request("an empty path", &[method, scheme, (":path", ""), authority], MALFORMED);
     request("an empty method", &[(":method", ""), scheme, path, authority], FATAL);
     request("a method with a blank", &[(":method", "G T"), scheme, path, authority], FATAL);
-    request("an empty scheme", &[method, (":scheme", ""), path, authority], MALFORMED);
+    request("an empty scheme", &[method, (":scheme", ""), path, authority], BAD_REQUEST);
     for twice in GET {
         request(&format!("{} twice", twice.0), &with(&GET, &[twice]), MALFORMED);
     }
@@ -94,9 +94,9 @@ fn targets_and_authorities() {
         ("/", Answered(3, 200)),
         ("/a/../b?c=/#", Answered(3, 200)),
         ("*", BAD_REQUEST),
-        ("a", BAD_REQUEST),
+        ("a", MALFORMED),
         ("?a", BAD_REQUEST),
-        ("http://b.example/", BAD_REQUEST),
+        ("http://b.example/", MALFORMED),
         ("/a b", MALFORMED),
     ] {
         request(target, &[method, scheme, (":path", target), authority], expected);
@@ -108,10 +108,16 @@ fn targets_and_authorities() {
     request("host as well", &with(&GET, &[("host", "a.example")]), Answered(3, 200));
     request("another host", &with(&GET, &[("host", "b.example")]), BAD_REQUEST);
     request("two hosts", &with(&GET, &[("host", "a.example"), ("host", "a.example")]), BAD_REQUEST);
-    for bad in ["user@a.example", "user:secret@a.example"] {
-        request(bad, &[method, scheme, path, (":authority", bad)], BAD_REQUEST);
+    for bad in ["user@a.example", "user:secret@a.example", "a.example:x", "a.example:80:80"] {
+        let mut server = Server::start();
+        let frames = server.round(headers(3, END_STREAM, &[method, scheme, path, (":authority", bad)]));
+        let outcome = server.outcome_of(&frames);
+        assert!([MALFORMED, BAD_REQUEST].contains(&outcome), "{bad:?}: {outcome:?}");
     }
-    for bad in ["", "a b", "a/b", "a.example:x", "[::1"] {
+    for bad in ["", "a b", "a/b", "user@a.example", "a.example:x", "a,b", "a?b", "[::1"] {
+        request(&format!("host {bad:?}"), &[method, scheme, path, ("host", bad)], BAD_REQUEST);
+    }
+    for bad in ["", "a b", "a/b", "[::1"] {
         let mut server = Server::start();
         let frames = server.round(headers(3, END_STREAM, &[method, scheme, path, (":authority", bad)]));
         let outcome = server.outcome_of(&frames);
@@ -127,6 +133,7 @@ fn connect() {
     request("with a scheme", &[connect, scheme, authority], MALFORMED);
     request("with a path", &[connect, path, authority], MALFORMED);
     request("without authority", &[connect], BAD_REQUEST);
+    request("without a port", &[connect, (":authority", "a.example")], BAD_REQUEST);
     request("with a host instead", &[connect, ("host", "a.example:443")], BAD_REQUEST);
     let websocket = (":protocol", "websocket");
     request("extended", &[connect, websocket, scheme, path, authority], Answered(3, 200));
@@ -150,13 +157,15 @@ fn content_is_as_long_as_it_says() {
     sends("no number", "5x", &[], MALFORMED);
     sends("negative", "-1", &[], MALFORMED);
     sends("with a sign", "+5", &[], MALFORMED);
-    sends("empty", "", &[], MALFORMED);
+    sends("empty", "", &[], BAD_REQUEST);
     sends("a list", "5, 5", &[], MALFORMED);
     sends("beyond all numbers", "18446744073709551616", &[], MALFORMED);
     request("none at all", &with(&GET, &[("content-length", "5")]), MALFORMED);
     request("nothing", &with(&GET, &[("content-length", "0")]), Answered(3, 200));
     let two = with(&POST, &[("content-length", "5"), ("content-length", "6")]);
     check("two that differ", headers(3, 0, &two), MALFORMED);
+    let alike = with(&POST, &[("content-length", "5"), ("content-length", "5")]);
+    check("two that are alike", headers(3, 0, &alike), BAD_REQUEST);
 }
 
 #[test]
@@ -185,7 +194,8 @@ fn a_malformed_request_reaches_nobody() {
     let mut server = Server::start();
     server.round(headers(HELD, 0, &HOLD));
     for (at, bad) in [("te", "gzip"), ("x", "a "), ("content-length", "x"), ("host", "b.example")].iter().enumerate() {
-        server.round(headers(3 + 2 * at as u32, END_STREAM, &with(&GET, &[*bad])));
+        server.send(headers(3 + 2 * at as u32, END_STREAM, &with(&GET, &[*bad])));
+        assert_ne!(server.outcome(), Answered(3 + 2 * at as u32, 200), "{bad:?}");
     }
     assert!(server.log.borrow().requests.is_empty());
     server.assert_alive("malformed");

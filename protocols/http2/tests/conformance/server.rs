@@ -15,7 +15,8 @@ use ringway_testkit::{
 
 use crate::hpack::Decoder;
 use crate::wire::{
-    ACK, END_STREAM, Frame, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, headers, settings, take_frames,
+    ACK, END_STREAM, Frame, GOAWAY, HEADERS, NO_ERROR, PREFACE, RST_STREAM, SETTINGS, frame, headers, settings,
+    take_frames,
 };
 
 /// A server's connection. `/hold` is answered when the test says so, `/large` with a mebibyte, everything else with
@@ -130,7 +131,7 @@ impl Server {
     pub(crate) fn outcome_of(&mut self, frames: &[Frame]) -> Outcome {
         let answers: Vec<_> = frames.iter().filter(|frame| frame.kind == HEADERS).collect();
         let answers: Vec<_> = answers.into_iter().map(|frame| (frame.stream, status(&self.fields(frame)))).collect();
-        if let Some(goaway) = frames.iter().find(|frame| frame.kind == GOAWAY) {
+        if let Some(goaway) = frames.iter().find(|frame| frame.kind == GOAWAY && frame.number(4) != NO_ERROR) {
             return Outcome::GoAway(goaway.number(4));
         }
         // An answer to what then is cut short, such as 431, tells more than the reset that follows it.

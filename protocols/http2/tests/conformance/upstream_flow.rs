@@ -6,7 +6,7 @@ use ringway_testkit::PairOptions;
 
 use crate::upstream::Came::{Broken, Nothing, Whole};
 use crate::upstream::Said::{GoAway, Reset};
-use crate::upstream::{OK, Upstream, came_of, check, get, post, said_in};
+use crate::upstream::{Never, OK, Upstream, came_of, check, get, post, said_in};
 use crate::wire::{
     DATA, END_STREAM, FLOW_CONTROL_ERROR, Frame, INITIAL_WINDOW_SIZE, PROTOCOL_ERROR, WINDOW_UPDATE, data, headers,
     settings, window_update,
@@ -57,7 +57,14 @@ fn a_stream_that_waits_does_not_hold_up_another() {
 
 #[test]
 fn windows_that_the_server_overflows() {
-    check("a stream's", window_update(1, (1 << 31) - 1), Broken, Reset(FLOW_CONTROL_ERROR));
+    let mut upstream = Upstream::start();
+    let exchange = upstream.open(post(Body::Stream(Box::new(Never))));
+    let other = upstream.open(get("/"));
+    upstream.frames();
+    let frames = upstream.round(window_update(1, (1 << 31) - 1));
+    assert_eq!((came_of(&exchange), said_in(&frames)), (Broken, Reset(FLOW_CONTROL_ERROR)));
+    upstream.round(headers(3, END_STREAM, &OK));
+    assert_eq!(came_of(&other), Whole(200));
     check("a stream's, by nothing", window_update(1, 0), Broken, GoAway(PROTOCOL_ERROR));
 }
 
