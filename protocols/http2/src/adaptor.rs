@@ -29,6 +29,8 @@ pub(crate) struct Watch {
     pub(crate) content: Cell<u64>,
     /// `DATA` frames sent and not yet told to the scanner.
     pub(crate) data_sent: Cell<u32>,
+    /// Streams opened by us and not yet told to the scanner.
+    pub(crate) asked: Cell<u32>,
 }
 
 /// A stream with its frames scanned.
@@ -95,6 +97,9 @@ impl<I: Io> AsyncRead for Transport<I> {
                 Some(mut chunk) => {
                     for _ in 0..this.watch.data_sent.take() {
                         this.scanner.data_sent();
+                    }
+                    for _ in 0..this.watch.asked.take() {
+                        this.scanner.asked();
                     }
                     this.watch.received.set(this.watch.received.get() + chunk.len() as u64);
                     if let Err(breach) = this.scanner.scan(&chunk, this.env.now()) {

@@ -72,6 +72,7 @@ fn builder(options: &Http2Options) -> h2::client::Builder {
         .initial_connection_window_size(options.connection_window())
         .initial_max_send_streams(options.max_concurrent_streams as usize)
         .max_header_list_size(options.header_list_size())
+        .data_frame_budget(options.small_data_budget())
         .max_send_buffer_size(options.max_send_buffer.bytes())
         .enable_push(false);
     builder

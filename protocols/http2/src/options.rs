@@ -80,6 +80,12 @@ impl Http2Options {
         window(self.max_connection_window)
     }
 
+    /// What h2 may hold of `DATA` frames below 256 bytes that nobody has taken, in bytes short of 256 each; beyond it the
+    /// connection ends. A stream whose consumer stalls fits into it with a whole window of the smallest gRPC messages.
+    pub(crate) fn small_data_budget(&self) -> usize {
+        self.connection_window().max(1 << 20) as usize * 4
+    }
+
     pub(crate) fn header_list_size(&self) -> u32 {
         u32::try_from(self.max_header_bytes.bytes()).unwrap_or(u32::MAX)
     }

@@ -24,7 +24,8 @@ pub struct FrameLimits {
     pub window_update: u32,
     /// `DATA` without content, one after the other.
     pub empty_data: u32,
-    /// `RST_STREAM`, once more than half of the streams opened are reset: rapid reset (CVE-2023-44487).
+    /// `RST_STREAM`, once more than half of the streams opened are reset: rapid reset (CVE-2023-44487). A server may
+    /// reset each stream of ours besides.
     pub reset: u32,
     /// `CONTINUATION`, one after the other (CVE-2024-27316): 5, or what `max_header_bytes` needs in frames of 16 KiB and
     /// a quarter more, is the most, whatever is said here.
@@ -130,6 +131,7 @@ struct Counts {
     unknown: u32,
     opened: u32,
     data_sent: u32,
+    asked: u32,
 }
 
 impl Scanner {
@@ -204,6 +206,11 @@ impl Scanner {
     /// Notes that `DATA` was sent, which entitles the peer to a `WINDOW_UPDATE` or two.
     pub fn data_sent(&mut self) {
         self.counts.data_sent = self.counts.data_sent.saturating_add(1);
+    }
+
+    /// Notes that we have opened a stream, which the peer may reset.
+    pub fn asked(&mut self) {
+        self.counts.asked = self.counts.asked.saturating_add(1);
     }
 
     /// What the codec does not look at, or calls by another name.
@@ -284,7 +291,7 @@ impl Scanner {
                 (&mut counts.priority, limit, "http2_priority_flood")
             }
             kind::RST_STREAM => {
-                let limit = limits.reset.max(counts.opened / 2);
+                let limit = limits.reset.max(counts.opened / 2).saturating_add(counts.asked);
                 (&mut counts.reset, limit, "http2_rapid_reset")
             }
             kind::SETTINGS if flags & FLAG == 0 => (&mut counts.settings, limits.settings, "http2_settings_flood"),

@@ -78,6 +78,7 @@ fn builder(options: &Http2Options) -> h2::server::Builder {
         .initial_connection_window_size(options.connection_window())
         .max_concurrent_streams(options.max_concurrent_streams)
         .max_header_list_size(options.header_list_size())
+        .data_frame_budget(options.small_data_budget())
         // Counted in front of h2, whose own limit must not be the smaller one.
         .max_pending_accept_reset_streams(options.frame_limits.reset as usize + 1)
         .max_send_buffer_size(options.max_send_buffer.bytes());

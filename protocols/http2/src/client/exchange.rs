@@ -26,9 +26,13 @@ pub(super) struct Http2Exchange {
     head: RequestHead,
     state: State,
     sender: Option<Sender>,
+    interims: u8,
     /// The request's own content has failed.
     failed: Option<BodyError>,
 }
+
+/// Interim responses that one request may get: more is no answer.
+const MAX_INTERIMS: u8 = 32;
 
 enum State {
     Start(Body),
@@ -45,6 +49,7 @@ impl Http2Exchange {
             head: request.head,
             state: State::Start(request.body),
             sender: None,
+            interims: 0,
             failed: None,
         }
     }
@@ -85,6 +90,7 @@ impl Http2Exchange {
         match sent {
             Ok((response, stream)) => {
                 let watch = Rc::clone(&self.link.watch);
+                watch.asked.set(watch.asked.get().saturating_add(1));
                 self.sender = Some(if end { Sender::ended(stream, watch) } else { Sender::new(stream, body, watch) });
                 self.state = State::Waiting(Box::new(response));
                 Ok(())
@@ -131,6 +137,10 @@ impl Http2Exchange {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // RFC 9113, section 8.6: there is none in HTTP/2.
             return Err(self.refuse("http2_101"));
+        }
+        self.interims += 1;
+        if self.interims > MAX_INTERIMS {
+            return Err(self.refuse("too_many_interim_responses"));
         }
         let (head, _) = head::response(&parts, &self.link.options).map_err(|details| self.refuse(details))?;
         Ok(head)

@@ -158,6 +158,26 @@ fn resets_that_a_client_makes_us_send_are_bounded() {
 }
 
 #[test]
+fn small_frames_that_nobody_takes_are_bounded() {
+    // A whole window of the smallest messages of gRPC waits for a consumer that stalls: nothing is wrong with that.
+    let stalled = |stream: u32, size: usize| {
+        let frames = (0..65_536 / size).flat_map(|_| data(stream, 0, vec![0; size]));
+        [headers(stream, 0, &HOLD), frames.collect()].concat()
+    };
+    let mut server = Server::start();
+    server.round(headers(HELD, 0, &HOLD));
+    let frames = server.round(stalled(3, 5));
+    assert_eq!(server.outcome_of(&frames), Ignored);
+    server.assert_alive("small messages");
+    // Bytes one by one cost many times their size in memory.
+    let mut server = Server::start();
+    let frames = server.round(stalled(3, 1));
+    assert_eq!(server.outcome_of(&frames), GoAway(ENHANCE_YOUR_CALM));
+    server.assert_closed("small frames");
+    assert_eq!(server.details(), "http2_flood");
+}
+
+#[test]
 fn small_limits_are_kept_as_configured() {
     let mut options = Http2Options { max_header_bytes: ByteSize(1000), ..Http2Options::default() };
     options.frame_limits.ping = 2;

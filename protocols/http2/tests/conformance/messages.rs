@@ -232,6 +232,20 @@ fn responses_carry_content_only_where_they_may() {
 }
 
 #[test]
+fn responses_have_no_fields_of_a_connection() {
+    let mut server = Server::start();
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/fields"), (":authority", "a.example")];
+    let frames = server.round(headers(3, END_STREAM, &fields));
+    let kinds: Vec<_> = frames.iter().map(|frame| (frame.kind, frame.ends_stream())).collect();
+    assert_eq!(kinds, [(HEADERS, false), (DATA, false), (HEADERS, true)]);
+    let head = server.fields(&frames[0]);
+    let names: Vec<_> = head.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, [":status", "x-kept", "date"]);
+    let trailers = server.fields(&frames[2]);
+    assert_eq!(trailers, [("x-sum".to_owned(), "1".to_owned())]);
+}
+
+#[test]
 fn responses_say_when_they_were_made() {
     let date = ("date".to_owned(), "Thu, 01 Jan 2026 00:00:00 GMT".to_owned());
     let mut server = Server::start();

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use http::StatusCode;
-use ringway_api::{Body, Chunk, ConnCx, ConnError, Protocol};
+use ringway_api::{Body, BodyError, BodyStream, Chunk, ConnCx, ConnError, Frame as BodyFrame, Headers, Protocol};
 use ringway_http2::{Http2, Http2Options};
 use ringway_testkit::{
     Answer, Control, MemoryIo, PairOptions, Sim, Split, TestHandler, TestLog, collect, pair, test_conn,
@@ -213,6 +213,7 @@ fn handler(gate: Rc<Gate>) -> TestHandler {
                     drop(request);
                     Answer::text(StatusCode::OK, "held")
                 }
+                b"/fields" => fields(),
                 b"/large" => Answer::body(StatusCode::OK, Body::Full(Chunk::from(vec![b'x'; LARGE]))),
                 _ => {
                     let recorded = collect(request).await;
@@ -222,6 +223,32 @@ fn handler(gate: Rc<Gate>) -> TestHandler {
             }
         })
     })
+}
+
+/// A response with fields that HTTP/2 does not have, and trailers.
+fn fields() -> Answer {
+    let mut trailers = Headers::new();
+    trailers.append("X-Sum", b"1").unwrap();
+    trailers.append("connection", b"x-sum").unwrap();
+    let body = Body::Stream(Box::new(Frames(vec![BodyFrame::Trailers(trailers), BodyFrame::Data(Chunk::from("x"))])));
+    let mut answer = Answer::body(StatusCode::OK, body);
+    for (name, value) in [("X-Kept", "1"), ("Connection", "x"), ("Keep-Alive", "5"), ("Transfer-Encoding", "chunked")] {
+        answer = answer.header(name, value);
+    }
+    answer
+}
+
+/// Content in these frames, the last one first.
+struct Frames(Vec<BodyFrame>);
+
+impl BodyStream for Frames {
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<BodyFrame, BodyError>>> {
+        Poll::Ready(self.0.pop().map(Ok))
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Gate {

@@ -9,10 +9,10 @@ use crate::upstream::Came::{self, Broken, Closed, Nothing, Unseen, Whole};
 use crate::upstream::Said::{self, GoAway};
 use crate::upstream::{Never, OK, Upstream, came_of, check, get, post};
 use crate::wire::{
-    ACK, CANCEL, CONTINUATION, ENABLE_PUSH, END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY,
-    HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, NO_ERROR, PING, PRIORITY,
-    PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, data, frame, goaway, header,
-    headers, reset, settings, window_update,
+    ACK, CANCEL, CONTINUATION, ENABLE_PUSH, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE,
+    NO_ERROR, PING, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, data,
+    frame, goaway, header, headers, reset, settings, window_update,
 };
 
 #[test]
@@ -223,12 +223,41 @@ fn an_exchange_that_is_given_up_is_reset() {
 
 #[test]
 fn a_server_that_floods_is_left() {
+    let open = headers(1, 0, &OK);
+    let floods: [(Vec<u8>, Vec<u8>, &str); 8] = [
+        (Vec::new(), frame(PING, 0, 0, [0; 8]), "http2_ping_flood"),
+        (Vec::new(), settings(&[]), "http2_settings_flood"),
+        (Vec::new(), frame(PRIORITY, 0, 1, [0, 0, 0, 0, 1]), "http2_priority_flood"),
+        (Vec::new(), window_update(0, 1), "http2_window_update_flood"),
+        (Vec::new(), frame(0xfa, 0, 0, [0; 10]), "http2_unknown_frame_flood"),
+        (frame(HEADERS, 0, 1, block(&OK)), frame(CONTINUATION, 0, 1, []), "http2_continuation_flood"),
+        (open.clone(), data(1, 0, ""), "http2_empty_data_flood"),
+        (open, reset(1, CANCEL), "http2_rapid_reset"),
+    ];
+    for (before, unit, reason) in floods {
+        let mut upstream = Upstream::start();
+        let tried = upstream.open(get("/"));
+        let other = upstream.open(get("/"));
+        upstream.frames();
+        upstream.send(before);
+        let frames = upstream.round(unit.repeat(2000));
+        assert_eq!(crate::upstream::said_in(&frames), GoAway(ENHANCE_YOUR_CALM), "{reason}");
+        assert!(tried.borrow().is_some(), "{reason}");
+        let other = other.borrow();
+        assert!(matches!(&*other, Some(Err(error)) if error.details == reason && !error.unseen), "{reason}: {other:?}");
+        assert!(upstream.control.has_ended() && !upstream.is_usable(), "{reason}");
+        assert_eq!((upstream.sim.tasks(), upstream.control.pooled()), (0, 0), "{reason}");
+    }
+}
+
+#[test]
+fn a_server_that_refuses_is_not_left() {
     let mut upstream = Upstream::start();
-    let exchange = upstream.open(get("/"));
-    upstream.frames();
-    let pings: Vec<u8> = (0..2000).flat_map(|_| frame(PING, 0, 0, [0; 8])).collect();
-    upstream.round(pings);
-    assert!(matches!(came_of(&exchange), Broken | Closed), "{:?}", exchange.borrow());
-    assert!(upstream.control.has_ended() && !upstream.is_usable());
-    assert_eq!(upstream.sim.tasks(), 0);
+    for at in 0..500 {
+        let exchange = upstream.open(get("/"));
+        upstream.frames();
+        upstream.round(reset(1 + 2 * at, REFUSED_STREAM));
+        assert_eq!(came_of(&exchange), Unseen, "{at}");
+    }
+    assert!(upstream.is_usable());
 }

@@ -63,6 +63,8 @@ fn interim_responses() {
     let answer = exchange.take().unwrap().unwrap();
     assert_eq!((answer.interims, answer.status), (vec![100, 103, 103], 200));
 
+    check("33 of them", interim("103").repeat(33), Broken, Reset(PROTOCOL_ERROR));
+    check("32 of them", [interim("103").repeat(32), done.clone()].concat(), Whole(200), Said::Nothing);
     check("alone", interim("103"), Nothing, Said::Nothing);
     check("that end the stream", headers(1, END_STREAM, &[(":status", "103")]), Broken, Said::Nothing);
     // RFC 9113, section 8.6: there is no 101 in HTTP/2.
@@ -112,6 +114,24 @@ fn content_comes_after_its_head_and_is_as_long_as_it_says() {
         ),
     ] {
         check(what, bytes, came, said);
+    }
+}
+
+#[test]
+fn what_has_no_content_gets_none() {
+    for (answer, came) in [
+        (headers(1, END_STREAM, &[OK[0], ("content-length", "5")]), Whole(200)),
+        ([headers(1, 0, &[OK[0], ("content-length", "5")]), data(1, END_STREAM, "")].concat(), Whole(200)),
+        ([headers(1, 0, &[OK[0], ("content-length", "5")]), data(1, END_STREAM, "hello")].concat(), Cut(200)),
+    ] {
+        let mut upstream = Upstream::start();
+        let mut request = get("/");
+        request.head.method = http::Method::HEAD;
+        let exchange = upstream.open(request);
+        upstream.frames();
+        upstream.round(answer);
+        assert_eq!(came_of(&exchange), came, "{:?}", exchange.borrow());
+        assert!(exchange.borrow().as_ref().is_some_and(|answer| answer.as_ref().is_ok_and(|a| a.body.is_empty())));
     }
 }
 
