@@ -7,6 +7,7 @@ mod connection;
 mod floods;
 mod flow;
 mod frames;
+mod garbage;
 mod hpack;
 mod hpack_rules;
 mod messages;
