@@ -130,13 +130,12 @@ impl<const V: u8> RpcCodec for Bolt<V> {
     const DERIVED: &'static [&'static str] = &[VERSION, GROUP];
 
     fn sniff(prefix: &[u8]) -> Sniff {
-        let checks: [(usize, fn(u8) -> bool); 4] = [
-            (0, |b| b == V),
-            (1 + Self::SHIFT, |b| b <= ONE_WAY),
-            (2 + Self::SHIFT, |b| b == 0),
-            (3 + Self::SHIFT, |b| matches!(u16::from(b), HEARTBEAT | CALL | ANSWER | GOAWAY)),
-        ];
-        if checks.iter().any(|(at, check)| byte(prefix, *at).is_some_and(|b| !check(b))) {
+        let at = |at| byte(prefix, at + Self::SHIFT);
+        let fits = byte(prefix, 0).is_none_or(|version| version == V)
+            && at(1).is_none_or(|kind| kind <= ONE_WAY)
+            && at(2).is_none_or(|high| high == 0)
+            && at(3).is_none_or(|low| matches!(low.into(), HEARTBEAT | CALL | ANSWER | GOAWAY));
+        if !fits {
             return Sniff::No;
         }
         if prefix.len() > 3 + Self::SHIFT { Sniff::Yes } else { Sniff::NeedMore }

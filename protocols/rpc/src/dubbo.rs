@@ -59,7 +59,7 @@ impl Dubbo {
     }
 
     /// Writes the length of the body that ends here.
-    fn finish(from: usize, out: &mut Vec<u8>) {
+    fn finish(from: usize, out: &mut [u8]) {
         let len = (out.len() - from).saturating_sub(HEADER) as u32;
         if let Some(frame) = out.get_mut(from..) {
             put(frame, LENGTH, &len.to_be_bytes());
@@ -126,7 +126,7 @@ impl RpcCodec for Dubbo {
             return Ok(unread);
         }
         let request = Request::read(block, HEADER)?;
-        fields.derived(VERSION, &request.version);
+        fields.derived(VERSION, request.version);
         let mut call = Call { service: request.path, method: request.method, timeout: None };
         if block.len() < frame.len {
             // The attachments are still to come.

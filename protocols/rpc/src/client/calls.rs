@@ -106,7 +106,7 @@ impl Calls {
     }
 
     fn place(&self, id: u64) -> Option<usize> {
-        let at = usize::try_from(id & (1 << PLACE_BITS) - 1).ok()?.checked_sub(1)?;
+        let at = usize::try_from(id & MOST as u64).ok()?.checked_sub(1)?;
         self.places.get(at).filter(|place| place.generation == id >> PLACE_BITS).map(|_| at)
     }
 }

@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         let value = match tag {
             0x80..=0xbf => i64::from(tag) - 0x90,
             0xc0..=0xcf => number(tag, 0xc8) + i64::from(self.byte()?),
-            0xd0..=0xd7 => (number(tag, 0xd4) + i64::from(self.byte()?) << 8) + i64::from(self.byte()?),
+            0xd0..=0xd7 => ((number(tag, 0xd4) + i64::from(self.byte()?)) << 8) + i64::from(self.byte()?),
             b'I' => {
                 let four = self.bytes.get(self.at..self.at + 4).ok_or(TRUNCATED)?;
                 self.at += 4;
