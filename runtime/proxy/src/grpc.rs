@@ -8,12 +8,18 @@ use ringway_api::RequestHead;
 
 /// The deadline's field.
 const TIMEOUT: &str = "grpc-timeout";
+/// Triple's own, in milliseconds.
+const TRIPLE_TIMEOUT: &str = "tri-service-timeout";
 /// Digits of its value at most.
 const DIGITS: usize = 8;
 
 /// Whether a request is a gRPC call.
 pub(crate) fn is_call(head: &RequestHead) -> bool {
     let Some(kind) = head.headers.known(ringway_api::Known::ContentType) else { return false };
+    // Dubbo's Triple is gRPC; with this its arguments are wrapped once more.
+    if kind.starts_with(b"application/triple") {
+        return true;
+    }
     let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
     // `application/grpc-web` is another protocol.
     matches!(rest.first(), None | Some(b'+' | b';'))
@@ -21,7 +27,8 @@ pub(crate) fn is_call(head: &RequestHead) -> bool {
 
 /// The time a call may take: what it says itself, cut to `most`. The head tells the next hop what is left.
 pub(crate) fn deadline(head: &mut RequestHead, most: Option<Duration>) -> Option<Duration> {
-    let own = head.headers.first(TIMEOUT).and_then(parse);
+    let triple = head.headers.first(TRIPLE_TIMEOUT).and_then(millis);
+    let own = head.headers.first(TIMEOUT).and_then(parse).or(triple);
     let limit = match (own, most) {
         (Some(own), Some(most)) => own.min(most),
         (own, most) => own.or(most)?,
@@ -29,8 +36,17 @@ pub(crate) fn deadline(head: &mut RequestHead, most: Option<Duration>) -> Option
     if own != Some(limit) {
         let set = head.headers.set(TIMEOUT, format(limit).as_bytes());
         debug_assert!(set.is_ok(), "digits and a unit");
+        if triple.is_some() {
+            let set = head.headers.set(TRIPLE_TIMEOUT, limit.as_millis().to_string().as_bytes());
+            debug_assert!(set.is_ok(), "digits");
+        }
     }
     Some(limit)
+}
+
+fn millis(value: &[u8]) -> Option<Duration> {
+    let millis = std::str::from_utf8(value).ok()?.parse::<u64>().ok()?;
+    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 fn parse(value: &[u8]) -> Option<Duration> {
@@ -80,12 +96,23 @@ mod tests {
             ("application/grpc+proto", true),
             ("application/grpc;x=y", true),
             ("application/grpc-web", false),
+            ("application/triple+wrapper", true),
             ("application/json", false),
         ] {
             let mut head = RequestHead::new(http::Method::POST, "a", "/");
             head.headers.append("content-type", kind.as_bytes()).unwrap();
             assert_eq!(is_call(&head), expected, "{kind}");
         }
+    }
+
+    #[test]
+    fn the_deadline_of_triple_is_one_too() {
+        let mut head = call(None);
+        head.headers.append(TRIPLE_TIMEOUT, b"1500").unwrap();
+        assert_eq!(deadline(&mut head, None), Some(Duration::from_millis(1500)));
+        assert_eq!(deadline(&mut head, Some(Duration::from_secs(1))), Some(Duration::from_secs(1)));
+        assert_eq!(head.headers.first(TRIPLE_TIMEOUT), Some(&b"1000"[..]));
+        assert_eq!(head.headers.first(TIMEOUT), Some(&b"1000000u"[..]));
     }
 
     #[test]

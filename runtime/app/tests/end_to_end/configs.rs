@@ -114,8 +114,21 @@ clusters:
         (
             "protocol: http1",
             "protocol: auto\n    options: { http3: {} }",
-            &["options.http3", "`auto` is never `http3`"],
+            &["options.http3", "`http3` is not spoken here"],
         ),
+        ("protocol: http1", "protocol: [http1, dubo]", &["protocol[1]", "no protocol `dubo`", "did you mean `dubbo`"]),
+        ("protocol: http1", "protocol: [bolt, bolt]", &["protocol[1]", "is there already"]),
+        (
+            "protocol: http1",
+            "protocol: [http1, dubbo]\n    options: { bolt: {} }",
+            &["options.bolt", "not spoken here"],
+        ),
+        (
+            "match: { prefix: / }",
+            "match: { prefix: /, service: a.B }",
+            &["routes[0].match", "exclude the path matches"],
+        ),
+        ("match: { prefix: / }", "match: { service: 'a.*.B' }", &["match.service", "may stand for its end"]),
         (
             "endpoints: [\"127.0.0.1:2\"]",
             "endpoints: [\"127.0.0.1:2\"], protocol: auto",

@@ -97,6 +97,11 @@ impl TlsClient {
         Ok(Self { stream })
     }
 
+    /// What comes back.
+    pub(crate) fn stream(&mut self) -> &mut impl Read {
+        &mut self.stream
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }

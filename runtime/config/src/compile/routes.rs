@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
-use ringway_api::{Millis, rpc};
+use ringway_api::Millis;
 
 use crate::error::Fault;
 use crate::raw;
 use crate::route::{
-    Clusters, Condition, Domain, FieldMatcher, Hosts, PathMatch, Route, RouteMatcher, RouteTable, VirtualHost,
+    Clusters, Condition, Domain, FieldMatcher, Hosts, Label, PathMatch, Route, RouteMatcher, RouteTable, VirtualHost,
 };
 use crate::snapshot::Cluster;
 
@@ -152,16 +152,14 @@ fn matcher(raw: &raw::Match) -> Result<RouteMatcher, Keyed> {
         Method::from_bytes(name.as_bytes())
             .map_err(|_| fault(format!("match.methods[{at}]"), format!("`{name}` is no method")))
     };
-    let mut headers = fields(&raw.headers, "match.headers", true)?;
-    for (name, wanted) in [(rpc::VERSION, &raw.version), (rpc::GROUP, &raw.group)] {
-        let condition = wanted.as_ref().map(|wanted| Condition::Exact(wanted.clone()));
-        headers.extend(condition.map(|condition| FieldMatcher { name: name.to_owned(), condition, invert: false }));
-    }
+    let labels = [(Label::VERSION, &raw.version), (Label::GROUP, &raw.group)];
+    let labels = labels.into_iter().filter_map(|(names, wanted)| Some(Label { names, wanted: wanted.clone()? }));
     Ok(RouteMatcher {
         path,
         case_sensitive,
         methods: raw.methods.iter().enumerate().map(method).collect::<Result<_, _>>()?,
-        headers,
+        headers: fields(&raw.headers, "match.headers", true)?,
+        labels: labels.collect(),
         query: fields(&raw.query_parameters, "match.query_parameters", false)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 use regex::bytes::Regex;
-use ringway_api::RequestHead;
+use ringway_api::{RequestHead, rpc};
 
 use super::FieldMatcher;
 
@@ -13,6 +13,7 @@ pub(crate) struct RouteMatcher {
     pub(crate) case_sensitive: bool,
     pub(crate) methods: Vec<Method>,
     pub(crate) headers: Vec<FieldMatcher>,
+    pub(crate) labels: Vec<Label>,
     pub(crate) query: Vec<FieldMatcher>,
 }
 
@@ -28,11 +29,29 @@ pub(crate) enum PathMatch {
     Connect,
 }
 
+/// A condition on what a protocol of calls says of the service, in whichever of these fields it does.
+#[derive(Debug)]
+pub(crate) struct Label {
+    pub(crate) names: [&'static str; 2],
+    pub(crate) wanted: String,
+}
+
+impl Label {
+    /// The second is Triple's.
+    pub(crate) const VERSION: [&'static str; 2] = [rpc::VERSION, "tri-service-version"];
+    pub(crate) const GROUP: [&'static str; 2] = [rpc::GROUP, "tri-service-group"];
+
+    fn holds(&self, head: &RequestHead) -> bool {
+        self.names.iter().any(|name| head.headers.first(name) == Some(self.wanted.as_bytes()))
+    }
+}
+
 impl RouteMatcher {
     pub(crate) fn matches(&self, head: &RequestHead, path: &[u8]) -> bool {
         self.path.holds(path, self.case_sensitive)
             && (self.methods.is_empty() || self.methods.contains(&head.method))
             && self.headers.iter().all(|field| field.matches_header(head))
+            && self.labels.iter().all(|label| label.holds(head))
             && (self.query.is_empty() || {
                 let query = head.query();
                 self.query.iter().all(|field| field.matches_query(query))

@@ -13,7 +13,7 @@ use ringway_api::RequestHead;
 pub(crate) use field::{Condition, FieldMatcher};
 pub(crate) use host::{Domain, Hosts};
 pub(crate) use index::Index;
-pub(crate) use matcher::{PathMatch, RouteMatcher};
+pub(crate) use matcher::{Label, PathMatch, RouteMatcher};
 
 /// A compiled route table.
 #[derive(Debug)]

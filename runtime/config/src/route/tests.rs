@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn matcher(path: PathMatch, case_sensitive: bool, methods: Vec<Method>) -> RouteMatcher {
-    RouteMatcher { path, case_sensitive, methods, headers: Vec::new(), query: Vec::new() }
+    RouteMatcher { path, case_sensitive, methods, headers: Vec::new(), labels: Vec::new(), query: Vec::new() }
 }
 
 fn route(matcher: RouteMatcher, clusters: Clusters) -> Route {
