@@ -15,6 +15,7 @@ mod edge;
 mod http2;
 mod life;
 mod proxy;
+mod renewal;
 mod rpc;
 mod secrets;
 mod swap;
