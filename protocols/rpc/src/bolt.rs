@@ -31,6 +31,7 @@ const ONE_WAY: u8 = 2;
 const HEARTBEAT: u16 = 0;
 const CALL: u16 = 1;
 const ANSWER: u16 = 2;
+/// Understood, never sent: SOFABolt and its relatives close a connection on commands that they do not know.
 const GOAWAY: u16 = 100;
 
 /// The value that is `null`.
@@ -286,12 +287,6 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         out.extend([0; 2]);
         let written = Self::finish(from, b"", b"", b"", out);
         debug_assert!(written.is_ok());
-    }
-
-    fn write_goaway(&self, id: u64, out: &mut Vec<u8>) -> bool {
-        Self::begin(&[], REQUEST, GOAWAY, id, out);
-        out.extend([0; 12]);
-        true
     }
 }
 

@@ -209,7 +209,7 @@ impl Core {
             executor: config.executor,
             counted: Rc::default(),
             mail: RefCell::default(),
-            work: Cell::new(0),
+            work: Cell::new(1),
             idlers: RefCell::default(),
         };
         Ok(Self { shared: Rc::new(shared) })

@@ -169,3 +169,16 @@ fn every_prefix_asks_for_more_and_never_too_much() {
     let Decoded::Frame(head) = Dubbo.decode(&call(1)).unwrap() else { panic!() };
     assert_eq!((head.kind, head.id), (Kind::Request, 1));
 }
+
+#[test]
+fn drain_tells_a_consumer_and_answers_it() {
+    let mut world = edited(|_| ());
+    world.ask(call(1));
+    let arrived = world.asked();
+    world.downstream.drain();
+    assert_eq!(world.answered(), frame(0xa2, 0, 0, b"\x01R"));
+    world.answer(frame(2, 20, id(&arrived), b"\x92"));
+    assert_eq!(id(&world.answered()), 1);
+    world.sim.advance(Duration::from_secs(2));
+    assert!(matches!(*world.ended.borrow(), Some(Ok(()))));
+}
