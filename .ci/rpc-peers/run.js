@@ -57,7 +57,9 @@ const ended = child => within('the process ends', new Promise(done => child.once
 
 /** A consumer of a protocol's echo service, or of another one. */
 async function consumer(name, port, interfaceName = `com.${name}.Echo`) {
-  const client = new RpcClient({ logger: quiet, protocol: remoting[name] });
+  // Its default options are shared by all clients, and changed by the next one's protocol.
+  const connectionOpts = { protocol: remoting[name], noDelay: true, connectTimeout: 3000 };
+  const client = new RpcClient({ logger: quiet, protocol: remoting[name], connectionOpts });
   clients.push(client);
   const consumer = client.createConsumer({ interfaceName, serverHost: `127.0.0.1:${port}`, responseTimeout: 5000 });
   await consumer.ready();
