@@ -214,7 +214,7 @@ pub struct CodecError {
 impl FrameHead {
     /// The length of its content.
     pub fn content_len(&self) -> usize {
-        self.len.saturating_sub(self.content + self.tail)
+        self.len.saturating_sub(self.content.saturating_add(self.tail))
     }
 }
 

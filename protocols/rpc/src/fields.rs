@@ -15,7 +15,8 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of<C: RpcCodec>(headers: &'a mut Headers) -> Self {
+    /// Fields of a message of codec `C`: `headers` lie over the frame's block.
+    pub fn of<C: RpcCodec>(headers: &'a mut Headers) -> Self {
         Self { headers, derived: C::DERIVED }
     }
 

@@ -28,5 +28,6 @@ mod wire;
 pub use codec::{Asked, Call, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};
 pub use fields::{EXCEPTION, Fields, GROUP, STATUS, VERSION, rewrite};
 pub use framed::Framed;
+pub use message::{request_head, response_head};
 pub use options::RpcOptions;
 pub use reader::{Event, Limits, Reader, Received};

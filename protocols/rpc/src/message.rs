@@ -20,7 +20,10 @@ const FIELDS: usize = 8;
 const COPY: usize = 4 << 10;
 
 /// The request that a frame makes, without its body.
-pub(crate) fn request_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<RequestHead, CodecError> {
+///
+/// # Errors
+/// The codec's: the call cannot be read.
+pub fn request_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<RequestHead, CodecError> {
     let mut headers = Headers::over_frame(C::NAME, received.block.clone(), FIELDS);
     let call = codec.read_request(&received.frame, &received.block, &mut Fields::of::<C>(&mut headers))?;
     let mut path = Vec::with_capacity(call.service.len() + call.method.len() + 2);
@@ -48,7 +51,10 @@ fn segment(name: &[u8], path: &mut Vec<u8>) {
 }
 
 /// The response that a frame makes, without its body.
-pub(crate) fn response_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<ResponseHead, CodecError> {
+///
+/// # Errors
+/// The codec's: the response cannot be read.
+pub fn response_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<ResponseHead, CodecError> {
     let mut headers = Headers::over_frame(C::NAME, received.block.clone(), FIELDS);
     let outcome = codec.read_response(&received.frame, &received.block, &mut Fields::of::<C>(&mut headers))?;
     let Outcome { status, code, exception } = outcome;

@@ -154,7 +154,8 @@ fn check(frame: &FrameHead, limits: Limits) -> Result<usize, CodecError> {
     if frame.len > limits.frame {
         return Err(CodecError::too_large("rpc_frame_too_large"));
     }
-    if frame.content.saturating_add(frame.tail) > frame.len || frame.look > frame.len {
+    // A frame of no bytes would come again and again.
+    if frame.len == 0 || frame.content.saturating_add(frame.tail) > frame.len || frame.look > frame.len {
         return Err(CodecError::malformed("rpc_inconsistent_lengths"));
     }
     if frame.len <= limits.buffered || frame.look == frame.len {
