@@ -166,10 +166,15 @@ impl MemoryIo {
     pub fn recv_now(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
-        // A needless `Pending` is not the end of what is there.
-        for _ in 0..8 {
-            while let Poll::Ready(Ok(Some(chunk))) = self.poll_recv(&mut cx) {
-                all.extend_from_slice(&chunk);
+        // A needless `Pending` is not the end of what is there; so many in a row are.
+        let mut waited = 0;
+        while waited < 16 {
+            match self.poll_recv(&mut cx) {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    all.extend_from_slice(&chunk);
+                    waited = 0;
+                }
+                _ => waited += 1,
             }
         }
         all

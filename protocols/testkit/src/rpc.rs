@@ -1,119 +1,79 @@
-//! Codecs of framed calls, run through a proxy in memory: a client's end, a server's end, and between them the driver's
-//! two sides around the codec under test.
+//! Codecs of framed calls: what every [`RpcCodec`] must survive and keep.
+//!
+//! A codec's author fills [`Samples`] with a few frames and what they mean, and runs [`conformance`]. It reads them cut
+//! in every way, truncated, mutated and over limits; writes them under every kind of id; and sends them through
+//! [`RpcWorld`], a proxy in memory with the real driver, where heads and contents are edited, calls are cancelled,
+//! answers come out of order and connections end. [`fuzz`] does what needs no samples with any bytes.
+//!
+//! Each check is a function of its own, so that a failing one can be run alone. Random runs print their seed when they
+//! fail: see [`seeds`](crate::conform::seeds).
 
-use std::cell::RefCell;
-use std::future::poll_fn;
-use std::rc::Rc;
-use std::sync::Arc;
+use ringway_rpc::{Mode, RpcCodec};
 
-use ringway_api::{
-    Body, BodyStart, BodyStream, ExchangeEvent, LocalReply, Protocol, Request, RequestHead, Response, UpstreamConn,
+mod edits;
+mod frames;
+mod fuzz;
+mod life;
+mod passing;
+mod reading;
+mod samples;
+mod world;
+mod writing;
+
+pub use edits::{added_field_arrives, changed_field_arrives, removed_field_is_gone, replaced_content_arrives};
+pub use frames::{Found, read_all, under_id};
+pub use fuzz::{fuzz, read_any};
+pub use life::{
+    cancel_frees_the_place, drain_finishes_what_is_under_way, goaway_of_the_server_is_heeded, heartbeats_are_answered,
+    heartbeats_are_sent, upstream_end_is_an_error_for_every_call,
 };
-use ringway_rpc::{Framed, RpcCodec, RpcOptions};
+pub use passing::{
+    answers_come_in_any_order, ids_go_through, one_way_is_passed_on_and_never_answered, oversized_is_refused,
+    untouched_frames_are_the_same,
+};
+pub use reading::{
+    any_bytes_are_survived, any_cut_reads_the_same, lengths_are_consistent, limits_come_before_buffering,
+    meaning_is_as_expected, sniffs_its_own_only, truncated_frames_are_no_frames,
+};
+pub use samples::{RequestSample, ResponseSample, Samples};
+pub use world::{Edits, RpcWorld};
+pub use writing::{errors_are_answers, ids_survive, own_frames_are_frames, rewritten_frames_mean_the_same};
 
-use crate::{MemoryIo, PairOptions, Sim, TestHandler, TestLog, pair, test_conn};
+/// Runs everything.
+///
+/// # Panics
+/// When the codec fails a check.
+pub fn conformance<C: RpcCodec>(samples: &Samples) {
+    sniffs_its_own_only::<C>(samples);
+    meaning_is_as_expected::<C>(samples);
+    lengths_are_consistent::<C>(samples);
+    any_cut_reads_the_same::<C>(samples);
+    truncated_frames_are_no_frames::<C>(samples);
+    limits_come_before_buffering::<C>(samples);
+    any_bytes_are_survived::<C>(samples);
 
-/// Looks at, and may edit, the head of a request on its way.
-type Filter = Rc<dyn Fn(&mut RequestHead)>;
+    ids_survive::<C>(samples);
+    rewritten_frames_mean_the_same::<C>(samples);
+    errors_are_answers::<C>(samples);
+    own_frames_are_frames::<C>(samples);
 
-/// A proxy in memory for one connection on either side.
-pub struct RpcWorld {
-    /// The worker.
-    pub sim: Sim,
-    /// The client's end.
-    pub client: MemoryIo,
-    /// The server's end.
-    pub server: MemoryIo,
-    /// What the proxy saw.
-    pub log: Rc<RefCell<TestLog>>,
-    /// Asks the downstream connection to end.
-    pub downstream: Rc<ringway_api::ConnCx>,
-    /// How the downstream connection ended.
-    pub ended: Rc<RefCell<Option<Result<(), ringway_api::ConnError>>>>,
-    /// The upstream connection.
-    pub upstream: Rc<dyn UpstreamConn>,
-}
-
-impl RpcWorld {
-    /// A proxy for a codec.
-    pub fn new<C: RpcCodec>(seed: u64, options: PairOptions) -> Self {
-        Self::with::<C>(seed, options, RpcOptions::default(), Rc::new(|_| ()))
+    untouched_frames_are_the_same::<C>(samples);
+    ids_go_through::<C>(samples);
+    one_way_is_passed_on_and_never_answered::<C>(samples);
+    oversized_is_refused::<C>(samples);
+    if C::MODE == Mode::Multiplex {
+        answers_come_in_any_order::<C>(samples);
     }
 
-    /// The same with options, and with a filter of requests.
-    pub fn with<C: RpcCodec>(seed: u64, options: PairOptions, rpc: RpcOptions, filter: Filter) -> Self {
-        let sim = Sim::new(seed);
-        let (client, down) = pair(options);
-        let (up, server) = pair(PairOptions { seed: options.seed.wrapping_add(1), ..options });
-        let config = Arc::new(rpc);
-        let connecting = Framed::<C>::connect(Arc::clone(&config), up, test_conn(&sim));
-        let upstream = sim.block_on(connecting).unwrap_or_else(|error| panic!("{error}"));
-        let upstream: Rc<dyn UpstreamConn> = Rc::new(upstream);
-        let handler = through(Rc::clone(&upstream), filter);
-        let log = handler.log();
-        let downstream = test_conn(&sim);
-        let conn = Rc::clone(&downstream);
-        let ended = sim.spawn_with_result(async move { Framed::<C>::serve(config, down, handler, conn).await });
-        Self { sim, client, server, log, downstream, ended, upstream }
-    }
+    added_field_arrives::<C>(samples);
+    changed_field_arrives::<C>(samples);
+    removed_field_is_gone::<C>(samples);
+    replaced_content_arrives::<C>(samples);
 
-    /// Sends bytes as the client; everything that can happen has happened when it returns.
-    pub fn ask(&mut self, bytes: impl AsRef<[u8]>) {
-        let sent = self.sim.block_on(self.client.send(bytes));
-        assert!(sent.is_ok(), "{sent:?}");
-        self.sim.run_until_quiet();
-    }
-
-    /// Sends bytes as the server.
-    pub fn answer(&mut self, bytes: impl AsRef<[u8]>) {
-        let sent = self.sim.block_on(self.server.send(bytes));
-        assert!(sent.is_ok(), "{sent:?}");
-        self.sim.run_until_quiet();
-    }
-
-    /// What has arrived at the server.
-    pub fn asked(&mut self) -> Vec<u8> {
-        self.sim.run_until_quiet();
-        self.server.recv_now()
-    }
-
-    /// What has arrived at the client.
-    pub fn answered(&mut self) -> Vec<u8> {
-        self.sim.run_until_quiet();
-        self.client.recv_now()
-    }
-}
-
-/// A handler that passes calls on to one upstream connection.
-fn through(upstream: Rc<dyn UpstreamConn>, filter: Filter) -> TestHandler {
-    TestHandler::with(move |request, _, _| {
-        let (upstream, filter) = (Rc::clone(&upstream), Rc::clone(&filter));
-        Box::pin(async move {
-            let mut request = request;
-            filter(&mut request.head);
-            if upstream.free_slots() == 0 {
-                let reply = LocalReply::new(http::StatusCode::SERVICE_UNAVAILABLE, "overflow", "overflow");
-                return crate::Answer { response: reply.response(), close: false };
-            }
-            crate::Answer { response: pass(&*upstream, request).await, close: false }
-        })
-    })
-}
-
-async fn pass(upstream: &dyn UpstreamConn, request: Request) -> Response {
-    let mut exchange = upstream.open(request);
-    loop {
-        match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Ok(ExchangeEvent::Interim(_)) => {}
-            Ok(ExchangeEvent::Final(head, BodyStart::Complete(body))) => return Response { head, body },
-            Ok(ExchangeEvent::Final(head, BodyStart::Streaming)) => {
-                let body: Box<dyn BodyStream> = exchange;
-                return Response { head, body: Body::Stream(body) };
-            }
-            Err(error) => {
-                let status = error.status.unwrap_or(http::StatusCode::SERVICE_UNAVAILABLE);
-                return LocalReply::new(status, "upstream failure", error.details).response();
-            }
-        }
-    }
+    heartbeats_are_answered::<C>(samples);
+    heartbeats_are_sent::<C>(samples);
+    cancel_frees_the_place::<C>(samples);
+    goaway_of_the_server_is_heeded::<C>(samples);
+    drain_finishes_what_is_under_way::<C>(samples);
+    upstream_end_is_an_error_for_every_call::<C>(samples);
 }

@@ -1,0 +1,166 @@
+//! What filters edit arrives edited, and nothing else is lost.
+
+use std::rc::Rc;
+
+use ringway_api::{Body, Chunk, Headers, Request, Response};
+use ringway_rpc::{Kind, RpcCodec};
+
+use crate::Split;
+use crate::rpc::frames::{Found, Said, check_kept, one, said};
+use crate::rpc::passing::{answer, call, same_id, world};
+use crate::rpc::samples::{Carries, Samples};
+use crate::rpc::world::Edits;
+
+/// A value that is longer than most, with bytes that text may have.
+const LONG: &str = "long, \u{e9}\u{4e2d}; \u{1f680} = \"quoted\" \\ %00 and so on, up to a length that takes two bytes to say \
+    in any encoding: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 \
+    0123456789 0123456789 0123456789 0123456789";
+
+/// Edits a head's fields, and a body.
+type Edit = Rc<dyn Fn(&mut Headers, &mut Body)>;
+
+/// A message that went through.
+struct Arrived<'a> {
+    found: Found,
+    carries: &'a Carries,
+    what: String,
+}
+
+/// Sends each sample through a proxy whose filter edits it as `edit` says for what it carries, whole and in pieces; none
+/// where it has no edits for it.
+fn through<C: RpcCodec>(samples: &Samples, edit: impl Fn(&Carries) -> Vec<Edit>, check: impl Fn(usize, Arrived<'_>)) {
+    let ok = samples.response();
+    for buffered in [256 << 10, 0] {
+        for (at, sample) in samples.requests.iter().chain(&samples.one_way).enumerate() {
+            for (nth, edit) in edit(&sample.carries).into_iter().enumerate() {
+                let what = format!("{}: request {at}, edit {nth}", C::NAME);
+                let request = Rc::new(move |request: &mut Request| edit(&mut request.head.headers, &mut request.body));
+                let mut world = world::<C>(buffered, Split::AsSent, Edits { request, ..Edits::default() });
+                let found = call::<C>(&mut world, &sample.bytes, &what);
+                let before = one::<C>(&sample.bytes, &what);
+                assert_eq!(found.frame.kind, before.kind, "{what}");
+                if before.kind == Kind::Request {
+                    let answered = answer::<C>(&mut world, &found, &ok.bytes, &what);
+                    same_id::<C>(answered.frame.id, before.id, &what);
+                }
+                check_kept(&found.bytes, &sample.carries, &what);
+                check(nth, Arrived { found, carries: &sample.carries, what });
+            }
+        }
+        for (at, sample) in samples.responses.iter().enumerate() {
+            for (nth, edit) in edit(&sample.carries).into_iter().enumerate() {
+                let what = format!("{}: response {at}, edit {nth}", C::NAME);
+                let response =
+                    Rc::new(move |response: &mut Response| edit(&mut response.head.headers, &mut response.body));
+                let mut world = world::<C>(buffered, Split::AsSent, Edits { response, ..Edits::default() });
+                let asked = samples.request();
+                let called = call::<C>(&mut world, &asked.bytes, &what);
+                let found = answer::<C>(&mut world, &called, &sample.bytes, &what);
+                same_id::<C>(found.frame.id, one::<C>(&asked.bytes, &what).id, &what);
+                assert_eq!(said::<C>(&found.bytes).status(), sample.status, "{what}");
+                check_kept(&found.bytes, &sample.carries, &what);
+                check(nth, Arrived { found, carries: &sample.carries, what });
+            }
+        }
+    }
+}
+
+fn set(headers: &mut Headers, name: &str, value: &str) {
+    let set = headers.set(name, value.as_bytes());
+    assert!(set.is_ok(), "{name}: {value}: no valid field");
+}
+
+/// The values of a field, as tests show them.
+fn values(said: &Said, name: &str) -> Vec<Vec<u8>> {
+    let headers = match &said.who {
+        Ok(head) => &head.headers,
+        Err(head) => &head.headers,
+    };
+    headers.all(name).map(<[u8]>::to_vec).collect()
+}
+
+/// Fields that a filter adds.
+pub fn added_field_arrives<C: RpcCodec>(samples: &Samples) {
+    const NAME: &str = "x-ringway-added";
+    const VALUES: [&str; 3] = ["1", "", LONG];
+    let edits = |carries: &Carries| -> Vec<Edit> {
+        let add = |value: &'static str| -> Edit { Rc::new(move |headers, _| set(headers, NAME, value)) };
+        if carries.open { VALUES.map(add).to_vec() } else { Vec::new() }
+    };
+    through::<C>(samples, edits, |nth, Arrived { found, carries, what }| {
+        let said = said::<C>(&found.bytes);
+        let expected = VALUES.get(nth).unwrap_or(&"").as_bytes().to_vec();
+        assert_eq!(values(&said, NAME), [expected], "{what}: the field that was added");
+        said.check(carries, &[NAME], &what);
+    });
+}
+
+/// Fields that a filter changes. What is derived from them may change, too.
+pub fn changed_field_arrives<C: RpcCodec>(samples: &Samples) {
+    const VALUES: [&str; 2] = ["9", LONG];
+    let edits = |carries: &Carries| -> Vec<Edit> {
+        let change = |(name, _): &(String, String)| {
+            let name = name.clone();
+            VALUES.map(|value| -> Edit {
+                let name = name.clone();
+                Rc::new(move |headers, _| set(headers, &name, value))
+            })
+        };
+        carries.fields.iter().flat_map(change).collect()
+    };
+    through::<C>(samples, edits, |nth, Arrived { found, carries, what }| {
+        let said = said::<C>(&found.bytes);
+        let Some((name, _)) = carries.fields.get(nth / VALUES.len()) else { panic!("{what}: no such field") };
+        let expected = VALUES.get(nth % VALUES.len()).unwrap_or(&"").as_bytes().to_vec();
+        assert_eq!(values(&said, name), [expected], "{what}: {name}, which was changed");
+        let derived = carries.derived.iter().map(|(name, _)| name.as_str());
+        said.check(carries, &derived.chain([name.as_str()]).collect::<Vec<_>>(), &what);
+    });
+}
+
+/// Fields that a filter removes.
+pub fn removed_field_is_gone<C: RpcCodec>(samples: &Samples) {
+    let edits = |carries: &Carries| -> Vec<Edit> {
+        let remove = |(name, _): &(String, String)| -> Edit {
+            let name = name.clone();
+            Rc::new(move |headers, _| headers.remove(&name))
+        };
+        carries.fields.iter().map(remove).collect()
+    };
+    through::<C>(samples, edits, |nth, Arrived { found, carries, what }| {
+        let said = said::<C>(&found.bytes);
+        let Some((name, _)) = carries.fields.get(nth) else { panic!("{what}: no such field") };
+        assert_eq!(values(&said, name), Vec::<Vec<u8>>::new(), "{what}: {name}, which was removed");
+        let derived = carries.derived.iter().map(|(name, _)| name.as_str());
+        said.check(carries, &derived.chain([name.as_str()]).collect::<Vec<_>>(), &what);
+    });
+}
+
+/// Content that a filter replaces by other content, with the fields as they were and with one more.
+pub fn replaced_content_arrives<C: RpcCodec>(samples: &Samples) {
+    const NAME: &str = "x-ringway-added";
+    let edits = |carries: &Carries| -> Vec<Edit> {
+        if carries.content.is_none() {
+            return Vec::new();
+        }
+        let replace = |content: &Vec<u8>| {
+            [false, true].map(|and_head| -> Edit {
+                let (content, and_head) = (content.clone(), and_head && carries.open);
+                Rc::new(move |headers, body| {
+                    *body = if content.is_empty() { Body::Empty } else { Body::Full(Chunk::from(content.clone())) };
+                    if and_head {
+                        set(headers, NAME, "1");
+                    }
+                })
+            })
+        };
+        carries.contents.iter().flat_map(replace).collect()
+    };
+    through::<C>(samples, edits, |nth, Arrived { found, carries, what }| {
+        let content = carries.contents.get(nth / 2).cloned();
+        let said = said::<C>(&found.bytes);
+        let added = usize::from(nth % 2 == 1 && carries.open);
+        assert_eq!(values(&said, NAME).len(), added, "{what}: the field that was added");
+        said.check(&Carries { content, ..carries.clone() }, &[NAME], &what);
+    });
+}
