@@ -71,6 +71,11 @@ impl Reader {
         self.inbox = chunk;
     }
 
+    /// Whether there are bytes that [`next`](Self::next) has not seen.
+    pub fn has_unread(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     /// True between frames.
     pub fn is_clean(&self) -> bool {
         self.inbox.is_empty() && self.partial.is_empty() && self.left.is_none()

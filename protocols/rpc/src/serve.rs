@@ -204,9 +204,13 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
     /// Reads as much as there is, and as may be under way at once.
     fn read(&mut self, cx: &mut Context<'_>) {
         for _ in 0..BURST {
-            loop {
+            let full = loop {
                 if !self.may_go_on(cx) {
-                    return;
+                    // What comes next waits, but that the client has gone must be known: its calls are cancelled.
+                    if self.feed.is_some() || self.reader.has_unread() {
+                        return;
+                    }
+                    break true;
                 }
                 match self.reader.next(&self.shared.codec, self.shared.options.limits()) {
                     Ok(Some(event)) => {
@@ -215,14 +219,17 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
                             return;
                         }
                     }
-                    Ok(None) => break,
+                    Ok(None) => break false,
                     Err(error) => return self.unreadable(error),
                 }
-            }
+            };
             match self.io.poll_recv(cx) {
                 Poll::Ready(Ok(Some(chunk))) => {
                     self.received += chunk.len() as u64;
                     self.reader.push(chunk);
+                    if full {
+                        return;
+                    }
                 }
                 Poll::Ready(Ok(None)) => {
                     let whole = self.reader.is_clean();
