@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 use ringway_rpc::{
-    Asked, Call, CodecError, Decoded, EXCEPTION, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, edits,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, rewrite,
 };
 
 /// Parcel: an invented protocol of calls. Numbers are big-endian; a frame is
@@ -43,9 +43,6 @@ const LEAVE: u8 = 6;
 
 /// The service has thrown: a result, as far as the protocol goes.
 const THREW: u32 = 1;
-
-/// Fields that are no labels.
-const APART: [&str; 2] = [STATUS, EXCEPTION];
 
 impl RpcCodec for Parcel {
     const NAME: &'static str = "parcel";
@@ -92,11 +89,7 @@ impl RpcCodec for Parcel {
         let mut at = FIXED;
         let service = text(block, &mut at, 1, frame.content)?;
         let method = text(block, &mut at, 1, frame.content)?;
-        labels(block, at..frame.content, |name, value| {
-            if shown(block, &name, &value) {
-                fields.received(name, value);
-            }
-        })?;
+        labels(block, at..frame.content, |name, value| fields.received(name, value))?;
         let timeout = number(block, VARIES..16).filter(|millis| *millis > 0).map(Duration::from_millis);
         Ok(Call {
             service: block.get(service).unwrap_or_default(),
@@ -106,11 +99,7 @@ impl RpcCodec for Parcel {
     }
 
     fn read_response(&self, frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
-        labels(block, FIXED..frame.content, |name, value| {
-            if shown(block, &name, &value) {
-                fields.received(name, value);
-            }
-        })?;
+        labels(block, FIXED..frame.content, |name, value| fields.received(name, value))?;
         let code = number(block, VARIES..16).unwrap_or_default() as u32;
         Ok(Outcome { status: http_status(code), code: code.cast_signed(), exception: code == THREW })
     }
@@ -221,16 +210,6 @@ fn past_names(block: &[u8]) -> usize {
     at
 }
 
-/// Whether a label is shown as a field. The others travel in the frame, unseen.
-fn shown(block: &[u8], name: &Range<usize>, value: &Range<usize>) -> bool {
-    match (block.get(name.clone()), block.get(value.clone())) {
-        (Some(name), Some(value)) => {
-            Headers::can_hold(name, value) && !APART.iter().any(|apart| name.eq_ignore_ascii_case(apart.as_bytes()))
-        }
-        _ => false,
-    }
-}
-
 /// A segment of a path without its percent-encoding (RFC 3986, section 2.1).
 fn decoded(segment: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(segment.len()), segment);
@@ -279,24 +258,18 @@ fn put(text: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     Ok(())
 }
 
-/// The labels of a message: those that no field can hold as they came, then the fields as they are now.
+/// The labels of a message as they are now. Those of its origin begin at `from`.
 fn put_labels(headers: &Headers, origin: Option<Origin<'_>>, from: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let mut before = Vec::new();
-    let mut result = Ok(());
+    let mut before: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
     if let Some(Origin { frame, block }) = origin {
         labels(block, from..frame.content, |name, value| {
-            let seen = shown(block, &name, &value);
-            let (name, value) = (block.get(name).unwrap_or_default(), block.get(value).unwrap_or_default());
-            if seen {
-                before.push((name, value));
-            } else if result.is_ok() {
-                result = put(name, 1, out).and_then(|()| put(value, 2, out));
-            }
+            before.push((block.get(name).unwrap_or_default(), block.get(value)))
         })?;
     }
-    edits(headers, before, &APART, |name, value| {
-        if let Some(value) = value.filter(|_| result.is_ok()) {
-            result = put(name, 1, out).and_then(|()| put(value, 2, out));
+    let mut result = Ok(());
+    rewrite::<Parcel>(headers, before, |name, value| {
+        if result.is_ok() {
+            result = put(name, 1, out).and_then(|()| put(value.unwrap_or_default(), 2, out));
         }
     });
     result

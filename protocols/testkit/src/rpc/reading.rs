@@ -56,7 +56,7 @@ pub fn meaning_is_as_expected<C: RpcCodec>(samples: &Samples) {
         assert_eq!(frame.kind, Kind::Response, "{what}");
         for block in blocks(&frame, &sample.bytes) {
             let mut headers = Headers::over_frame(C::NAME, Chunk::copy_from(block), 8);
-            let outcome = C::default().read_response(&frame, block, &mut Fields::new(&mut headers));
+            let outcome = C::default().read_response(&frame, block, &mut Fields::of::<C>(&mut headers));
             let outcome = outcome.unwrap_or_else(|error| panic!("{what}: {error}"));
             let told = (outcome.status, outcome.code, outcome.exception);
             assert_eq!(told, (sample.status, sample.code, sample.exception), "{what}");
@@ -69,7 +69,7 @@ fn expect_request<C: RpcCodec>(sample: &RequestSample, what: &str) {
     let frame = one::<C>(&sample.bytes, "a request");
     for block in blocks(&frame, &sample.bytes) {
         let mut headers = Headers::over_frame(C::NAME, Chunk::copy_from(block), 8);
-        let call = C::default().read_request(&frame, block, &mut Fields::new(&mut headers));
+        let call = C::default().read_request(&frame, block, &mut Fields::of::<C>(&mut headers));
         let call = call.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(String::from_utf8_lossy(call.service), sample.service, "{what}: service");
         assert_eq!(String::from_utf8_lossy(call.method), sample.method, "{what}: method");

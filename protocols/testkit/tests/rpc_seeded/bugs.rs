@@ -67,7 +67,7 @@ fn cut(id: u64) -> u64 {
 /// As it was received.
 fn unedited(origin: Origin<'_>) -> Headers {
     let mut headers = Headers::over_frame(Parcel::NAME, ringway_api::Chunk::copy_from(origin.block), 8);
-    let mut fields = Fields::new(&mut headers);
+    let mut fields = Fields::of::<Parcel>(&mut headers);
     if origin.frame.kind == Kind::Response {
         Parcel.read_response(origin.frame, origin.block, &mut fields).unwrap();
     } else {
@@ -81,6 +81,7 @@ impl<const BUG: u32> RpcCodec for With<BUG> {
     const MODE: Mode = if BUG == PING_PONG { Mode::PingPong } else { Mode::Multiplex };
     const ID_BITS: u32 = Parcel::ID_BITS;
     const ECHO: usize = Parcel::ECHO;
+    const DERIVED: &'static [&'static str] = Parcel::DERIVED;
 
     fn sniff(prefix: &[u8]) -> Sniff {
         if BUG == TAKES_ALL { Sniff::Yes } else { Parcel::sniff(prefix) }
