@@ -140,6 +140,18 @@ impl Sim {
         }
     }
 
+    /// Drops every task. Tasks that have not ended keep their worker alive, which they hold: runs that are many need this.
+    pub fn stop(&self) {
+        loop {
+            // Taken out first: what is dropped may start others.
+            let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
+            if tasks.is_empty() {
+                return;
+            }
+            drop(tasks);
+        }
+    }
+
     /// How many tasks have not ended.
     pub fn tasks(&self) -> usize {
         self.0.tasks.borrow().len()

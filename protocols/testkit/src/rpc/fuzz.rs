@@ -39,6 +39,7 @@ pub fn fuzz<C: RpcCodec>(data: &[u8]) {
         }
         drop(world.answered());
         world.sim.advance(Duration::from_secs(90));
+        world.sim.stop();
     }
 }
 

@@ -1,0 +1,14 @@
+//! bolt, both versions: any bytes are read or refused, alike in every cut; what is read can be answered and written
+//! again; and a proxy survives them from either side.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringway_rpc::bolt::{BoltV1, BoltV2};
+use ringway_testkit::rpc::fuzz;
+
+fuzz_target!(|bytes: &[u8]| {
+    match bytes.first() {
+        Some(2) => fuzz::<BoltV2>(bytes),
+        _ => fuzz::<BoltV1>(bytes),
+    }
+});
