@@ -132,6 +132,18 @@ fn a_cancelled_call_frees_its_place_and_its_late_answer_is_nobodys() {
     assert_eq!(world.upstream.free_slots(), 256);
 }
 
+/// Nothing was read any more then, and so the client's end was not seen.
+#[test]
+fn a_client_that_goes_is_noticed_while_as_many_calls_as_may_be_are_under_way() {
+    let options = RpcOptions { max_concurrent_calls: 1, ..RpcOptions::default() };
+    let mut world = RpcWorld::with::<BoltV1>(1, PairOptions::default(), options, Rc::new(|_| ()));
+    world.ask(call(1, b"x"));
+    world.client.abort();
+    world.sim.run_until_quiet();
+    assert!(world.ended.borrow().is_some());
+    assert_eq!(world.upstream.free_slots(), 1);
+}
+
 #[test]
 fn an_upstream_that_goes_is_an_error_for_every_call() {
     let mut world = world();
