@@ -41,6 +41,7 @@ pub fn samples() -> Samples {
         responses: vec![ok, threw, busy, odd],
         heartbeat: Some((frame(4, 77, 0, b"", b""), frame(5, 77, 0, b"", b""))),
         goaway: Some(frame(6, 0, 0, b"", b"")),
+        sends_goaway: true,
         oversized: vec![oversized],
         broken: vec![vec![0; 40], [&[0xa7, 0x52, 2][..], &[1; 40]].concat(), [&[0xa7, 0x52, 1][..], &[7; 40]].concat()],
     }

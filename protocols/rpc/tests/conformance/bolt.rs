@@ -124,6 +124,7 @@ impl Wire {
             responses: vec![ok, threw, busy, unknown],
             heartbeat: Some((ping, self.frame(0, 0, 77, &[0; 2], Parts::default()))),
             goaway: Some(self.frame(1, 100, 0, &[0; 4], Parts::default())),
+            sends_goaway: false,
             oversized: vec![oversized, other],
             broken: vec![vec![3; 40], vec![0; 40], self.frame(1, 3, 1, &millis, Parts::default())],
         }

@@ -57,6 +57,7 @@ fn samples() -> Samples {
         responses: vec![ok, with, threw, busy],
         heartbeat: Some((frame(0xe2, 0, 77, b"N"), frame(0x22, 20, 77, b"N"))),
         goaway: Some(frame(0xa2, 0, 0, &text("R"))),
+        sends_goaway: true,
         oversized: vec![oversized, negative],
         broken: vec![vec![0; 40]],
     }

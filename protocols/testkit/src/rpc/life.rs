@@ -113,7 +113,7 @@ pub fn drain_finishes_what_is_under_way<C: RpcCodec>(samples: &Samples) {
     let called = call::<C>(&mut world, &samples.request().bytes, &what);
     world.downstream.drain();
     let goodbye: Vec<Kind> = many::<C>(&world.answered(), &what).iter().map(|found| found.frame.kind).collect();
-    let expected: &[Kind] = if samples.goaway.is_some() { &[Kind::GoAway] } else { &[] };
+    let expected: &[Kind] = if samples.sends_goaway { &[Kind::GoAway] } else { &[] };
     assert_eq!(goodbye, expected, "{what}: what it says");
     assert!(world.ended.borrow().is_none(), "{what}: a call is under way");
     let answered = answer::<C>(&mut world, &called, &samples.response().bytes, &what);

@@ -18,6 +18,8 @@ pub struct Samples {
     pub heartbeat: Option<(Vec<u8>, Vec<u8>)>,
     /// Says that no more calls may be made, if the protocol can.
     pub goaway: Option<Vec<u8>>,
+    /// Whether the codec writes one itself, too: some are understood by few clients.
+    pub sends_goaway: bool,
     /// Beginnings of requests that claim to be longer than 8 MiB, the default limit.
     pub oversized: Vec<Vec<u8>>,
     /// Frames, or beginnings of some, that cannot be read any further, such as ones of an unknown version.

@@ -48,7 +48,7 @@ caught! {
 fn what_is_right_passes() {
     assert_eq!(verdict::<With<NONE>>(&samples()), None);
     assert_eq!(verdict::<With<PING_PONG>>(&samples()), None);
-    let spartan = Samples { heartbeat: None, goaway: None, one_way: Vec::new(), ..samples() };
+    let spartan = Samples { heartbeat: None, goaway: None, sends_goaway: false, one_way: Vec::new(), ..samples() };
     assert_eq!(verdict::<With<SPARTAN>>(&spartan), None);
 }
 
