@@ -55,6 +55,8 @@ pub(crate) const BARS: &[Bar] = &[
     bar("tcp-1k-c64", &metric::CPU_US, Limit::TimesBest(1.08, &["pump"])),
     bar("tcp-1k-c64", &metric::CPU_US, Limit::TimesBest(0.97, &["nginx", "haproxy"])),
     bar("tcp-1k-c64", &metric::ERRORS, Limit::Absolute(0.0)),
+    bar("dubbo-1k-c64", &metric::CPU_US, Limit::TimesBest(1.25, &["pump"])),
+    bar("dubbo-1k-c64", &metric::ERRORS, Limit::Absolute(0.0)),
     bar("h1-1k-c1", &metric::P50_US, Limit::TimesBest(1.0, &["nginx"])),
     bar("h1-1k-c1", &metric::ERRORS, Limit::Absolute(0.0)),
     bar("tls-h1-1k-c64", &metric::CPU_US, Limit::TimesBest(0.95, &["nginx", "haproxy"])),

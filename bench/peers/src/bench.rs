@@ -90,7 +90,7 @@ impl Bench {
     fn site(&self, mode: Mode, listen: SocketAddr, admin: SocketAddr, dir: &Path) -> Site {
         let upstream = match mode {
             Mode::Http | Mode::Unix | Mode::Tls => self.addresses.http,
-            Mode::Tcp => self.addresses.tcp,
+            Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,
         };
         let (unix, certificate) = (self.addresses.unix(), self.certificate.clone());
@@ -101,7 +101,7 @@ impl Bench {
     fn direct(&self, mode: Mode) -> SocketAddr {
         match mode {
             Mode::Http | Mode::Unix => self.addresses.http,
-            Mode::Tcp => self.addresses.tcp,
+            Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::Tls => self.addresses.tls,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,
         }

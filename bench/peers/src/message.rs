@@ -1,6 +1,8 @@
 //! The traffic: what clients ask, what the upstream answers, and parsers for both.
 //! Sizes and headers are those of ordinary service calls; nothing here knows a proxy.
 
+pub(crate) mod dubbo;
+
 use std::fmt::Write as _;
 
 /// Bytes of one message of the TCP scenarios, each way.

@@ -29,7 +29,7 @@ impl Peer for Envoy {
     }
 
     fn carries(&self, mode: Mode) -> bool {
-        mode != Mode::Unix
+        !matches!(mode, Mode::Unix | Mode::Dubbo)
     }
 
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {

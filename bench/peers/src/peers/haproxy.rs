@@ -19,8 +19,8 @@ impl Peer for Haproxy {
         Ok(Found { path, version: super::version_in(&text).unwrap_or(text) })
     }
 
-    fn carries(&self, _mode: Mode) -> bool {
-        true
+    fn carries(&self, mode: Mode) -> bool {
+        mode != Mode::Dubbo
     }
 
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {

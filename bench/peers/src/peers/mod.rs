@@ -70,6 +70,8 @@ pub(crate) enum Mode {
     /// The same with the upstream on a unix socket.
     Unix,
     Tcp,
+    /// Dubbo2 on both sides.
+    Dubbo,
     /// TLS with HTTP/2 and HTTP/1.1 by ALPN, to plain HTTP/1.1.
     Tls,
     /// Prior-knowledge HTTP/2 on both sides.
@@ -182,7 +184,7 @@ pub(crate) mod tests {
     #[test]
     fn every_peer_writes_its_configuration() {
         let dir = crate::scratch::ScratchDir::new("peers-test").unwrap();
-        for mode in [Mode::Http, Mode::Unix, Mode::Tcp, Mode::Tls, Mode::H2c, Mode::Grpc] {
+        for mode in [Mode::Http, Mode::Unix, Mode::Tcp, Mode::Dubbo, Mode::Tls, Mode::H2c, Mode::Grpc] {
             for peer in PEERS.iter().filter(|p| p.carries(mode) && p.cannot(mode).is_none()) {
                 let site = site(mode, dir.path());
                 let found = Found { path: "/bin/true".into(), version: "1".into() };

@@ -47,7 +47,7 @@ impl Peer for Nginx {
     }
 
     fn carries(&self, mode: Mode) -> bool {
-        !self.stream_only || mode == Mode::Http
+        if self.stream_only { matches!(mode, Mode::Http | Mode::Dubbo) } else { mode != Mode::Dubbo }
     }
 
     fn cannot(&self, mode: Mode) -> Option<&'static str> {

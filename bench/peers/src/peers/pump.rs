@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Found, Peer, Places, Program, Site};
+use super::{Found, Mode, Peer, Places, Program, Site};
 
 pub(crate) struct Pump;
 
@@ -19,6 +19,10 @@ impl Peer for Pump {
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
         let args = ["--listen".to_owned(), site.listen.to_string(), "--upstream".to_owned(), site.upstream.to_string()];
         Ok(Some(Program::new(&found.path, args)))
+    }
+
+    fn carries(&self, mode: Mode) -> bool {
+        matches!(mode, Mode::Http | Mode::Tcp | Mode::Dubbo)
     }
 
     fn pairs_connections(&self) -> bool {

@@ -46,6 +46,7 @@ pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
     let (protocol, cluster) = match site.mode {
         Mode::Http | Mode::Unix => ("http1", "http1"),
         Mode::Tcp => ("tcp", "tcp"),
+        Mode::Dubbo => ("dubbo", "dubbo"),
         Mode::Tls => ("auto", "http1"),
         Mode::H2c | Mode::Grpc => ("http2", "http2"),
     };

@@ -27,6 +27,12 @@ pub(crate) const H1_POST16K_C64: ClosedLoop = ClosedLoop {
 };
 pub(crate) const TCP_1K_C64: ClosedLoop =
     ClosedLoop { name: "tcp-1k-c64", about: "TCP, 1 KB each way", traffic: plain(Ask::Tcp), connections: 64 };
+pub(crate) const DUBBO_1K_C64: ClosedLoop = ClosedLoop {
+    name: "dubbo-1k-c64",
+    about: "Dubbo2, 1 KB each way, 16 calls at a time on each connection; a request is 16 calls",
+    traffic: plain(Ask::Dubbo),
+    connections: 64,
+};
 pub(crate) const H1_1K_C1: ClosedLoop = ClosedLoop {
     name: "h1-1k-c1",
     about: "HTTP/1.1, 1 KB replies, latency",

@@ -20,6 +20,7 @@ pub(crate) const SCENARIOS: &[&dyn Scenario] = &[
     &closed_loop::H1_64K_C64,
     &closed_loop::H1_POST16K_C64,
     &closed_loop::TCP_1K_C64,
+    &closed_loop::DUBBO_1K_C64,
     &closed_loop::H1_1K_C1,
     &closed_loop::TLS_H1_1K_C64,
     &closed_loop::TLS_HANDSHAKE,

@@ -44,6 +44,8 @@ pub(super) enum Ask {
     Post(usize),
     /// 1 KB each way, no HTTP.
     Tcp,
+    /// Several Dubbo calls at a time, 1 KB each way.
+    Dubbo,
 }
 
 /// How HTTP/1.1 travels.
@@ -109,6 +111,7 @@ impl H1 {
     pub(super) fn mode(self) -> Mode {
         match (self.ask, self.over) {
             (Ask::Tcp, _) => Mode::Tcp,
+            (Ask::Dubbo, _) => Mode::Dubbo,
             (_, Over::Plain) => Mode::Http,
             (_, Over::UnixUpstream) => Mode::Unix,
             (_, Over::Tls | Over::FreshTls) => Mode::Tls,
@@ -120,6 +123,7 @@ impl H1 {
             Ask::Get(path, size) => (message::get(HOST, path), Expect::Http(size)),
             Ask::Post(size) => (message::post(HOST, message::UPLOAD, size), Expect::Http(message::SMALL as u64)),
             Ask::Tcp => (message::body(message::TCP_MESSAGE).collect(), Expect::Fixed(message::TCP_MESSAGE as u64)),
+            Ask::Dubbo => (message::dubbo::calls(), Expect::Fixed(message::dubbo::answers_len() as u64)),
         };
         let tls = match self.over {
             Over::Plain | Over::UnixUpstream => None,

@@ -99,6 +99,8 @@ enum Input {
     Message {
         got: usize,
     },
+    /// Dubbo calls.
+    Calls,
 }
 
 /// What the reply will be.
@@ -198,6 +200,15 @@ impl Input {
     /// How many of `bytes` are used up, and the answer if they complete a request.
     fn step(&mut self, bytes: &[u8], replies: &Replies) -> Result<(usize, Option<Answer>), String> {
         match self {
+            Self::Message { got: 0 } if bytes.starts_with(&message::dubbo::MAGIC) => {
+                *self = Self::Calls;
+                self.step(bytes, replies)
+            }
+            Self::Calls => {
+                let (used, answers) = message::dubbo::answer_all(bytes)?;
+                let answer = Answer { reply: answers.into(), close: false };
+                Ok((used, (used > 0).then_some(answer)))
+            }
             Self::Message { got } => {
                 let used = (TCP_MESSAGE - *got).min(bytes.len());
                 *got += used;
