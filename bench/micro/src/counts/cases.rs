@@ -3,6 +3,7 @@
 mod head;
 mod pick;
 mod route;
+mod rpc;
 
 use std::hint::black_box;
 
@@ -37,6 +38,9 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "pick/random/3", what: "equal hosts", run: pick::equal::<Random, 3> },
     Case { name: "pick/random/100", what: "equal hosts", run: pick::equal::<Random, 100> },
     Case { name: "pick/random/100-weighted", what: "10 weights", run: pick::weighted::<Random, 100> },
+    Case { name: "rpc/dubbo", what: "read a Dubbo call: frame, service, method, four attachments", run: rpc::dubbo },
+    Case { name: "rpc/bolt", what: "read a bolt call: frame, service, method, four pairs", run: rpc::bolt },
+    Case { name: "rpc/renumber", what: "a Dubbo call of 1 KB under another id", run: rpc::renumber },
 ];
 
 /// Does something so many times. Callgrind collects within this function only.
