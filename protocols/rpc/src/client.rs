@@ -255,6 +255,7 @@ impl<C: RpcCodec, I: Io> Driver<C, I> {
             Kind::HeartbeatReply => {}
             Kind::GoAway => link.close(),
             Kind::OneWay => {}
+            Kind::Request if link.codec.is_answer(&frame, &received.block) => self.on_response(received),
             Kind::Request => {
                 // Servers that call their clients back are not supported, and are told so.
                 let to = Asked::new::<C>(frame, &received.block);

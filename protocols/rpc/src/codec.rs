@@ -92,6 +92,13 @@ pub trait RpcCodec: Default + 'static {
     /// Answers a call with an error of ours: every call is answered.
     fn write_error(&self, to: &Asked, status: StatusCode, message: &str, out: &mut Vec<u8>);
 
+    /// Whether a request that comes from a server is an answer: in a protocol whose answers look like its requests.
+    /// [`read_response`](Self::read_response) reads it then.
+    fn is_answer(&self, frame: &FrameHead, block: &[u8]) -> bool {
+        let _ = (frame, block);
+        false
+    }
+
     /// Writes a heartbeat, if the protocol has one: false otherwise.
     fn write_heartbeat(&self, id: u64, out: &mut Vec<u8>) -> bool {
         let _ = (id, out);

@@ -23,6 +23,8 @@ mod outbox;
 mod pulse;
 mod reader;
 mod serve;
+pub mod tars;
+pub mod thrift;
 mod wire;
 
 pub use codec::{Asked, Call, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};

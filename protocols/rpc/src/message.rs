@@ -183,7 +183,9 @@ impl Outgoing {
         let raw = headers.frame(C::NAME).filter(|_| !headers.is_edited()).and_then(|block| {
             let Ok(Decoded::Frame(frame)) = codec.decode(block) else { return None };
             let same = self.body.remaining() == Some(frame.content_len() as u64);
-            same.then_some((block, frame))
+            // What stands behind the content is written with it.
+            let at_once = frame.tail == 0 || matches!(self.body, Body::Empty | Body::Full(_));
+            (same && at_once).then_some((block, frame))
         });
         let renumbered = raw.is_some_and(|(block, frame)| {
             let head = block.get(..frame.content).unwrap_or_default();
@@ -193,10 +195,11 @@ impl Outgoing {
                 replaced.is_some()
             })
         });
-        let Some((_, frame)) = raw.filter(|_| renumbered) else {
+        let Some((block, frame)) = raw.filter(|_| renumbered) else {
             self.stage = Stage::Gathering;
             return;
         };
+        let tail = block.get(frame.len.saturating_sub(frame.tail)..frame.len).unwrap_or_default();
         match std::mem::take(&mut self.body) {
             Body::Empty => self.stage = Stage::Done,
             Body::Full(content) => {
@@ -213,6 +216,9 @@ impl Outgoing {
                 outbox.claim();
                 self.stage = Stage::Streaming(frame.content_len() as u64);
             }
+        }
+        if !tail.is_empty() {
+            outbox.write(|out| out.extend_from_slice(tail));
         }
     }
 
