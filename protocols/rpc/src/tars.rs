@@ -75,13 +75,17 @@ impl Tars {
         let mut context = edit.context.as_deref();
         for field in rest.iter().map(Some).chain([None]) {
             let tag = field.map_or(u8::MAX, |field| field.tag);
-            if tag >= TIMEOUT && let Some(millis) = timeout.take() {
+            if tag >= TIMEOUT
+                && let Some(millis) = timeout.take()
+            {
                 put_int(TIMEOUT, millis, out);
                 if tag == TIMEOUT {
                     continue;
                 }
             }
-            if tag >= CONTEXT && let Some(entries) = context.take() {
+            if tag >= CONTEXT
+                && let Some(entries) = context.take()
+            {
                 if tag == CONTEXT || !entries.is_empty() {
                     put_map(CONTEXT, entries, out);
                 }

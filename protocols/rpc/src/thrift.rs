@@ -100,8 +100,11 @@ impl Head {
             return Err(CodecError::malformed("thrift_unknown_message_version"));
         }
         let method = text(if is_strict { message + 4 } else { message })?;
-        let (kind, content) =
-            if is_strict { (message + 3, method.end.saturating_add(4)) } else { (method.end, method.end.saturating_add(5)) };
+        let (kind, content) = if is_strict {
+            (message + 3, method.end.saturating_add(4))
+        } else {
+            (method.end, method.end.saturating_add(5))
+        };
         within(content, len)?;
         if prefix.len() < content {
             return Ok(Read::Need(content));

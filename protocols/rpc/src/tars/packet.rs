@@ -89,7 +89,7 @@ impl Packet {
         let [servant, function] = names;
         let (tags, id, names) = match (servant, &ret) {
             (Some(servant), None) => (REQUEST, fourth, [servant, function.unwrap_or_default()]),
-            (None, Some(_)) => (RESPONSE, third, [0..0, 0..0]),
+            (None, Some(_)) if function.is_none() => (RESPONSE, third, [0..0, 0..0]),
             _ => return Err(malformed()),
         };
         let (id, id_field) = id.ok_or_else(malformed)?;

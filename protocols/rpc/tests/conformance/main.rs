@@ -4,3 +4,5 @@
 
 mod bolt;
 mod dubbo;
+mod tars;
+mod thrift;

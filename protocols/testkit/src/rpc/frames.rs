@@ -226,6 +226,12 @@ pub(crate) fn telling_ids<C: RpcCodec>() -> Vec<u64> {
     ids
 }
 
+/// What a frame is under another id, which may take more bytes or fewer: before everything else.
+pub(crate) fn under_other_id(frame: &FrameHead, id: u64, len: usize) -> FrameHead {
+    let moved = |at: usize| (at + len).saturating_sub(frame.len);
+    FrameHead { id, content: moved(frame.content), look: moved(frame.look), len, ..*frame }
+}
+
 /// Bytes as people compare them; the first of many.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let shown: Vec<String> = bytes.iter().take(160).map(|byte| format!("{byte:02x}")).collect();
