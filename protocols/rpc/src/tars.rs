@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use http::StatusCode;
-use ringway_api::{RequestHead, ResponseHead, Sniff};
+use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 
 use self::jce::{Field, Stop, entries, put_bytes, put_int, put_map, put_string};
 use self::packet::{
@@ -40,13 +40,16 @@ const MAX_HEAD: usize = 4 << 10;
 /// The longest packet that can be said: lengths are signed.
 const MAX_LEN: usize = i32::MAX as usize;
 
+/// Names and values.
+type Entries<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// What becomes of a packet that is written anew.
 struct Edit<'a> {
     id: i32,
     ret: Option<i32>,
     timeout: Option<i32>,
     /// The context, where it was edited.
-    context: Option<Vec<(&'a [u8], &'a [u8])>>,
+    context: Option<Entries<'a>>,
     content: &'a [u8],
 }
 
@@ -110,11 +113,7 @@ impl Tars {
     }
 
     /// The context of an edited message.
-    fn context<'a>(
-        headers: &'a ringway_api::Headers,
-        packet: &Packet,
-        block: &'a [u8],
-    ) -> Result<Option<Vec<(&'a [u8], &'a [u8])>>, CodecError> {
+    fn context<'a>(headers: &'a Headers, packet: &Packet, block: &'a [u8]) -> Result<Option<Entries<'a>>, CodecError> {
         if !headers.is_edited() {
             return Ok(None);
         }

@@ -131,7 +131,7 @@ fn heads_are_bounded() {
 fn what_is_behind_the_content_must_be_in_order() {
     for rest in [b"\x8c\x8c".as_slice(), b"\x98\x0c\x8c", b"\x7c", b"\x9c", b"\x98\x00\x01\x0c\x0c", b"\x8c\x0b"] {
         let bytes = request(b"\x4c", rest);
-        let mut headers = ringway_api::Headers::over_frame(Tars::NAME, bytes.clone().into(), 4);
+        let mut headers = Headers::over_frame(Tars::NAME, bytes.clone().into(), 4);
         let read = Tars.read_request(&decoded(&bytes), &bytes, &mut Fields::of::<Tars>(&mut headers));
         assert!(read.is_err(), "{rest:x?}");
     }

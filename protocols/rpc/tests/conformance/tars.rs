@@ -237,3 +237,19 @@ fn a_call_of_tup_that_fails_is_answered_in_tup() {
     ]);
     assert_eq!(answered, expected);
 }
+
+#[test]
+fn what_stands_behind_large_content_goes_on_with_it() {
+    let mut world = RpcWorld::new::<Tars>(6, PairOptions::default());
+    let content: Vec<u8> = (0..40_000_u32).map(|at| (at * 7) as u8).collect();
+    let (context, status) = ([("trace", "1")], [("STATUS_GRID_KEY", "1")]);
+    let call =
+        |id| Request { id, content: &content, context: &context, status: &status, ..Request::default() }.packet();
+    world.ask(call(300));
+    let arrived = world.asked();
+    let given = given(&arrived);
+    assert!(arrived == call(given));
+    let rest = [bytes(6, &content), map(7, &status), text(8, ""), map(9, &context)];
+    world.answer(response(given, 0, &rest));
+    assert!(world.answered() == response(300, 0, &rest));
+}
