@@ -9,6 +9,8 @@ use ringway_proxy::ProtocolEntry;
 use ringway_rpc::Framed;
 use ringway_rpc::bolt::{BoltV1, BoltV2};
 use ringway_rpc::dubbo::Dubbo;
+use ringway_rpc::tars::Tars;
+use ringway_rpc::thrift::DubboThrift;
 use ringway_upstream::balance;
 
 /// The protocols whose connections carry requests. Where ALPN leaves the choice to us, the first is taken.
@@ -18,6 +20,8 @@ pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[
     ProtocolEntry::of::<Framed<Dubbo>>(),
     ProtocolEntry::of::<Framed<BoltV1>>(),
     ProtocolEntry::of::<Framed<BoltV2>>(),
+    ProtocolEntry::of::<Framed<DubboThrift>>(),
+    ProtocolEntry::of::<Framed<Tars>>(),
 ];
 
 /// The stream filters.
