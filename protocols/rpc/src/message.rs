@@ -40,8 +40,12 @@ pub fn request_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<Reque
 /// A name as a segment of a path (RFC 3986, section 3.3): what cannot stand there is percent-encoded.
 fn segment(name: &[u8], path: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'$');
+    if name.iter().all(plain) {
+        return path.extend_from_slice(name);
+    }
     for byte in name {
-        if byte.is_ascii_alphanumeric() || b"-._~$!&'()*+,;=:@".contains(byte) {
+        if plain(byte) || b"!&'()*+,;=:@".contains(byte) {
             path.push(*byte);
         } else {
             let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');

@@ -156,11 +156,12 @@ impl Headers {
     /// of HTTP's rules. False, and nothing is added, when they are no field, or one that says how a message is framed
     /// or routed in HTTP (RFC 9110, section 7.6.1): it must not come to mean that.
     pub fn push_checked(&mut self, name: Range<usize>, value: Range<usize>) -> bool {
-        let (name, value) = (Span::block(name), Span::block(value));
-        let known = Known::lookup(self.text(name));
-        let valid = Self::can_hold(self.text(name), self.text(value));
+        let block = self.block.as_slice();
+        let (Some(text), Some(content)) = (block.get(name.clone()), block.get(value.clone())) else { return false };
+        let known = Known::lookup(text);
+        let valid = is_token(text) && check_value(content).is_ok() && !known.is_some_and(is_framing);
         if valid {
-            self.fields.push(Field { name, value, known });
+            self.fields.push(Field { name: Span::block(name), value: Span::block(value), known });
         }
         valid
     }

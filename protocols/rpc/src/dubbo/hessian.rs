@@ -30,6 +30,9 @@ pub(super) enum Text {
     Chunked,
 }
 
+/// Bytes that are looked at together.
+const LANE: usize = 64;
+
 const TRUNCATED: CodecError = CodecError::malformed("hessian_truncated");
 const UNKNOWN: CodecError = CodecError::malformed("hessian_unknown_tag");
 
@@ -212,7 +215,27 @@ impl<'a> Reader<'a> {
             short => usize::from(short),
         };
         let start = self.at;
+        if self.bytes.get(start..start + units).is_some_and(<[u8]>::is_ascii) {
+            self.at += units;
+            return Ok(start..self.at);
+        }
         while units > 0 {
+            // Most text is ASCII, of which many bytes are looked at together.
+            let many = units.min(LANE);
+            if self.bytes.get(self.at..self.at + many).is_some_and(<[u8]>::is_ascii) {
+                self.at += many;
+                units -= many;
+                continue;
+            }
+            units = self.characters(units, many)?;
+        }
+        Ok(start..self.at)
+    }
+
+    /// At least `many` of so many units, one character after the other; those that are left.
+    fn characters(&mut self, mut units: usize, many: usize) -> Result<usize, CodecError> {
+        let enough = units - many;
+        while units > enough {
             let (len, counts) = match self.peek()? {
                 0x00..=0x7f => (1, 1),
                 0xc0..=0xdf => (2, 1),
@@ -223,7 +246,7 @@ impl<'a> Reader<'a> {
             self.bytes(len)?;
             units = units.saturating_sub(counts);
         }
-        Ok(start..self.at)
+        Ok(units)
     }
 
     fn binary(&mut self, tag: u8) -> Result<Range<usize>, CodecError> {
