@@ -65,8 +65,11 @@ enum Phase {
     Ended,
     /// Nothing more is read; what is there is sent, then the connection ends like this.
     Closing(Option<ConnError>),
-    /// Our end is closed; what the client still sends is dropped.
-    Lingering(Option<ConnError>),
+    /// Nothing more is sent either: our end is being closed, or is. What the client still sends is dropped.
+    Lingering {
+        error: Option<ConnError>,
+        shut: bool,
+    },
 }
 
 /// Serves a connection until it ends.
@@ -103,7 +106,7 @@ pub(crate) async fn serve<C: RpcCodec, I: Io, H: Handler>(
 
 impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
-        if matches!(self.phase, Phase::Lingering(_)) {
+        if matches!(self.phase, Phase::Lingering { .. }) {
             return self.poll_linger(cx);
         }
         let shared = Rc::clone(&self.shared);
@@ -140,32 +143,39 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
             && idle
             && sent
         {
-            match self.io.poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => self.phase = Phase::Lingering(error.take()),
-                // The client is gone.
-                Poll::Ready(Err(_)) => return Poll::Ready(error.take().map_or(Ok(()), Err)),
-                Poll::Pending => {}
-            }
-        }
-        if matches!(self.phase, Phase::Lingering(_)) {
+            self.phase = Phase::Lingering { error: error.take(), shut: false };
+            self.since = None;
             return self.poll_linger(cx);
         }
         if self.since.is_some() { Poll::Pending } else { self.poll_pulse(idle, cx) }
     }
 
-    /// Drops what the client still sends.
+    /// Closes our end, and drops what the client still sends.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
-        let Phase::Lingering(error) = &mut self.phase else { return Poll::Pending };
-        let over = loop {
+        let Phase::Lingering { error, shut } = &mut self.phase else { return Poll::Pending };
+        let mut over = false;
+        if !*shut {
+            match self.io.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => (*shut, self.since) = (true, None),
+                // The client is gone.
+                Poll::Ready(Err(_)) => over = true,
+                Poll::Pending => {}
+            }
+        }
+        while !over {
             match self.io.poll_recv(cx) {
                 Poll::Ready(Ok(Some(_))) => {}
-                Poll::Ready(Ok(None) | Err(_)) => break true,
-                Poll::Pending => {
-                    let now = self.shared.conn.env.now();
-                    break self.pulse.poll_after(&mut self.since, LINGER, now, cx).is_ready();
-                }
+                // A client that sends no more may still take what there is.
+                Poll::Ready(Ok(None)) if !*shut => break,
+                Poll::Ready(Ok(None) | Err(_)) => over = true,
+                Poll::Pending => break,
             }
-        };
+        }
+        if !over {
+            let span = if *shut { Some(LINGER) } else { self.shared.options.stream_idle_timeout.limit() };
+            let now = self.shared.conn.env.now();
+            over = span.is_some_and(|span| self.pulse.poll_after(&mut self.since, span, now, cx).is_ready());
+        }
         if over { Poll::Ready(error.take().map_or(Ok(()), Err)) } else { Poll::Pending }
     }
 

@@ -250,8 +250,12 @@ impl Io for MemoryIo {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_flush(cx))?;
-        self.shut = true;
-        self.out.end();
+        if !std::mem::replace(&mut self.shut, true) {
+            // As with a kernel, it takes a turn, and nothing can be sent from the moment it was asked for.
+            self.out.end();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -183,6 +183,28 @@ fn what_is_too_long_is_answered_then_the_connection_ends() {
     assert!(matches!(ended, Some(Err(error)) if error.breach && error.details == "rpc_frame_too_large"));
 }
 
+/// Bytes were offered to a connection whose end was being closed, which failed: it was reset, and the answer with it.
+#[test]
+fn a_client_that_still_sends_gets_the_last_answer_and_no_reset() {
+    let mut world = world();
+    let mut frame = call(3, b"");
+    frame[18..22].copy_from_slice(&(100_u32 << 20).to_be_bytes());
+    world.ask(frame);
+    for _ in 0..8 {
+        world.sim.advance(Duration::from_millis(100));
+        world.ask(vec![b'x'; 10_000]);
+        assert!(world.ended.borrow().is_none());
+    }
+    let answered = world.answered();
+    assert_eq!((id(&answered), status(&answered)), (3, 9));
+    // A client that has sent all it has to send ends it.
+    world.sim.block_on(world.client.finish()).unwrap();
+    world.sim.run_until_quiet();
+    assert!(
+        matches!(&*world.ended.borrow(), Some(Err(error)) if error.breach && error.details == "rpc_frame_too_large")
+    );
+}
+
 /// Both at once.
 async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
