@@ -310,7 +310,7 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
     fn on_call(&mut self, received: Received) {
         let to = Asked::new::<C>(received.frame, &received.block);
         let head = message::request_head(&self.shared.codec, &received);
-        let call = self.call(to);
+        let call = self.call(to, received.frame.content_len());
         match head {
             Ok(head) => {
                 let body = self.body(&received);
@@ -320,9 +320,10 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
         }
     }
 
-    fn call(&self, to: Asked) -> Call<C, H> {
+    fn call(&self, to: Asked, received: usize) -> Call<C, H> {
         let cx = StreamCx::new(Rc::clone(&self.shared.conn));
-        Call { handler: self.handler.clone(), cx, to, ticket: Ticket::take(&self.shared) }
+        let ticket = Ticket::take(&self.shared);
+        Call { handler: self.handler.clone(), cx, to, received: received as u64, ticket }
     }
 
     fn body(&mut self, received: &Received) -> Body {
@@ -346,7 +347,9 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
             && matches!(frame.kind, Kind::Request | Kind::OneWay)
         {
             let reply: LocalReply = message::refusal(error);
-            self.call(Asked::new::<C>(frame, &start)).refuse(reply);
+            // What the frame says it has may never come.
+            let received = start.len().saturating_sub(frame.content).min(frame.content_len());
+            self.call(Asked::new::<C>(frame, &start), received).refuse(reply);
         }
         self.phase = Phase::Closing(Some(ConnError::breach(Blame::Downstream, error.details)));
     }

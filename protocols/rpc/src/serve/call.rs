@@ -19,6 +19,8 @@ pub(super) struct Call<C: RpcCodec, H> {
     pub(super) handler: H,
     pub(super) cx: StreamCx,
     pub(super) to: Asked,
+    /// Bytes of content that it has brought, or will.
+    pub(super) received: u64,
     pub(super) ticket: Ticket<C>,
 }
 
@@ -60,7 +62,7 @@ impl<C: RpcCodec, H: Handler> Call<C, H> {
     async fn answer(self, reply: Reply<H::Observer>) {
         let Reply { response, observer, close } = reply;
         let shared = &self.ticket.shared;
-        let body_received = self.to.frame.content_len() as u64;
+        let body_received = self.received;
         let (reason, body_sent) =
             if self.to.frame.kind == Kind::OneWay { (EndReason::Complete, 0) } else { self.send(response).await };
         if close {

@@ -178,6 +178,8 @@ fn what_is_too_long_is_answered_then_the_connection_ends() {
     world.ask(frame);
     let answered = world.answered();
     assert_eq!((id(&answered), status(&answered)), (3, 9));
+    // A length that is only claimed was counted as received.
+    assert_eq!(world.log.borrow().ends[0].as_ref().map(|end| end.body_received), Some(0));
     world.sim.advance(Duration::from_secs(2));
     let ended = world.ended.borrow_mut().take();
     assert!(matches!(ended, Some(Err(error)) if error.breach && error.details == "rpc_frame_too_large"));
