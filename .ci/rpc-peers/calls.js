@@ -53,6 +53,16 @@ async function manyAtOnce(title, peers) {
   assert(Date.now() - begun < 8000, `${title}: 500 calls waited for each other`);
 }
 
+/** Large calls between small ones, on a few connections: all pass each other. */
+async function largeAtOnce({ ports }, tongue) {
+  const peers = await Promise.all([ ...Array(3) ].map(() => consumer(tongue, ports.mixed)));
+  const calls = [ ...Array(60).keys() ].map(async i => {
+    const text = `call ${i} `.repeat(i % 3 === 0 ? 60000 + i * 997 : 1);
+    assert(await peers[i % peers.length].invoke('echo', [ text ]) === text, `${tongue.title}: call ${i}`);
+  });
+  await within(`${tongue.title}: large calls`, Promise.all(calls), 20000);
+}
+
 /** Large ids come back whole. */
 async function ids({ ports }, tongue) {
   const wire = new Wire(tongue, ports.mixed, tongue.name === 'dubbo' ? 2 ** 53 - 100 : 2 ** 31 - 100);
@@ -126,4 +136,4 @@ async function exceptionsCounted({ ports, stat }, tongue) {
   assert.deepStrictEqual(counted, [ 4, 4, 0, 0 ]);
 }
 
-module.exports = { asDirectly, atOnce, dubbo2js, exceptionsCounted, heartbeats, ids, oneWay, sniffed };
+module.exports = { asDirectly, atOnce, dubbo2js, exceptionsCounted, heartbeats, ids, largeAtOnce, oneWay, sniffed };

@@ -59,6 +59,27 @@ async function malformed({ ports }, tongue) {
   }
 }
 
+/** A provider that is there and says nothing: heartbeats tell, its calls are answered with an error, and it may come back. */
+async function silent({ ports, server }, tongues) {
+  const peers = await Promise.all(tongues.map(tongue => consumer(tongue, ports.mixed)));
+  for (const peer of peers) assert.strictEqual(await peer.invoke('echo', [ 'x' ]), 'x');
+  server.kill('SIGSTOP');
+  try {
+    // The first finds a connection, the second may have to open one.
+    for (const what of [ 'on a connection', 'on another connection' ]) {
+      const begun = Date.now();
+      const seen = await Promise.all(peers.map(peer => outcome(peer.invoke('echo', [ 'x' ]))));
+      seen.forEach((seen, at) => assertAnswered(seen, `${tongues[at].title}, ${what}`));
+      assert(Date.now() - begun < 5000, `${what}: ${Date.now() - begun} ms`);
+    }
+  } finally {
+    server.kill('SIGCONT');
+  }
+  for (const peer of peers) {
+    await eventually('calls go through again', async () => (await outcome(peer.invoke('echo', [ 'again' ]))).value === 'again');
+  }
+}
+
 /** Callers that do nothing else: their good answers are counted, and their bad ones must have been answers. */
 function load(peers, text) {
   const load = { good: 0, bad: 0, longest: 0, running: true };
@@ -115,6 +136,8 @@ async function drained({ ports, ringway }, tongues) {
     for (let i = 0; i < 4; i++) callers.push(await consumer(tongue, ports.mixed));
   }
   callers.push(directly(ports.mixed));
+  const told = new Wire(tongues.find(tongue => tongue.name === 'dubbo'), ports.mixed);
+  assert.strictEqual((await told.call('echo', [ 'x' ])).appResponse, 'x');
   let running = true;
   let [ finished, late ] = [ 0, 0 ];
   let asked = 0;
@@ -129,6 +152,8 @@ async function drained({ ports, ringway }, tongues) {
   await eventually('calls go through', () => finished > callers.length * 5);
   assert.strictEqual(late, 0, 'before SIGTERM');
   ringway.kill('SIGTERM');
+  await eventually('clients of Dubbo are told', () => told.events.includes('R'));
+  await within('a connection without calls ends', told.closed);
   const answers = await Promise.all(slow);
   answers.forEach((answer, at) => assert.deepStrictEqual(answer, { value: `call ${at}` }));
   running = false;
@@ -137,4 +162,4 @@ async function drained({ ports, ringway }, tongues) {
   return `${asked} asked, ${finished} answered, ${late} too late`;
 }
 
-module.exports = { deadline, drained, malformed, nowhere, restart };
+module.exports = { deadline, drained, malformed, nowhere, restart, silent };

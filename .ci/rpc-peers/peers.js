@@ -62,6 +62,8 @@ class Wire {
     this.waiting = new Map();
     this.received = 0;
     this.beats = 0;
+    /** What Dubbo's events say; heartbeats say nothing. */
+    this.events = [];
     this.answersBeats = true;
     this.socket = net.connect(port, '127.0.0.1');
     this.socket.setNoDelay(true);
@@ -75,6 +77,7 @@ class Wire {
     for (const type of [ 'response', 'heartbeat_ack' ]) decoder.on(type, frame => this.answered(frame));
     decoder.on('heartbeat', frame => {
       this.beats++;
+      this.events.push(frame.data);
       if (this.answersBeats) this.encoder.writeHeartbeatAck(frame);
     });
     this.socket.pipe(decoder);

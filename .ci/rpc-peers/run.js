@@ -18,6 +18,7 @@ function checks() {
   return [
     ...each('calls, large ones, exceptions, unknown methods and services', calls.asDirectly),
     ...each('500 calls at once', calls.atOnce),
+    ...each('large calls at once', calls.largeAtOnce),
     ...each('large ids', calls.ids),
     ...each('calls one way', calls.oneWay),
     ...each('heartbeats', calls.heartbeats),
@@ -27,6 +28,7 @@ function checks() {
     [ 'dubbo2.js: calls', calls.dubbo2js ],
     [ 'exceptions are counted', world => calls.exceptionsCounted(world, DUBBO) ],
     [ 'every protocol on one port', world => calls.sniffed(world, TONGUES) ],
+    [ 'a provider that is silent', world => failures.silent(world, TONGUES) ],
     [ 'a provider that is killed and comes back', world => failures.restart(world, TONGUES) ],
     [ 'Ringway drained under load', world => failures.drained(world, TONGUES) ],
   ];
