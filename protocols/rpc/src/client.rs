@@ -162,9 +162,11 @@ impl<C: RpcCodec, I: Io> Driver<C, I> {
         if link.mark.take() {
             self.io.mark_sent();
         }
-        if matches!(link.out.poll_send(&mut self.io, cx), Poll::Ready(Err(_))) {
-            return Poll::Ready(());
-        }
+        let sent = match link.out.poll_send(&mut self.io, cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Pending => false,
+        };
         if link.out.is_broken() {
             self.io.abort();
             return Poll::Ready(());
@@ -173,16 +175,18 @@ impl<C: RpcCodec, I: Io> Driver<C, I> {
         if !busy && (link.is_draining() || link.closed.get()) && link.out.waiting() == 0 {
             return Poll::Ready(());
         }
-        self.poll_pulse(busy, cx)
+        self.poll_pulse(busy, sent, cx)
     }
 
-    fn poll_pulse(&mut self, busy: bool, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_pulse(&mut self, busy: bool, sent: bool, cx: &mut Context<'_>) -> Poll<()> {
         let link = &self.link;
         let now = link.conn.env.now();
         loop {
             let vitals = Vitals {
                 received: self.received,
                 taken: link.out.taken(),
+                backed_up: !sent,
+                claimed: link.out.is_claimed(),
                 stuck: link.out.waiting() > 0 || (!self.reader.is_clean() && self.feed.is_none()),
                 busy,
             };

@@ -19,6 +19,8 @@ pub(crate) struct Pulse {
     taken: u64,
     moved: Time,
     used: Time,
+    /// The transport did not take all there was then.
+    backed_up: bool,
 }
 
 /// How a connection is, as its loop sees it.
@@ -30,6 +32,10 @@ pub(crate) struct Vitals {
     pub(crate) taken: u64,
     /// A frame has begun and does not end, or bytes wait to be sent.
     pub(crate) stuck: bool,
+    /// The transport has not taken all there was to be sent.
+    pub(crate) backed_up: bool,
+    /// A frame is being sent piece by piece.
+    pub(crate) claimed: bool,
     /// Calls are under way.
     pub(crate) busy: bool,
 }
@@ -58,6 +64,7 @@ impl Pulse {
             taken: 0,
             moved: now,
             used: now,
+            backed_up: false,
         }
     }
 
@@ -68,9 +75,12 @@ impl Pulse {
 
     /// What is due now; `None` after the task behind `cx` will be woken for what comes next.
     pub(crate) fn poll(&mut self, now: Time, vitals: Vitals, cx: &mut Context<'_>) -> Option<Tick> {
-        if self.received != vitals.received {
+        // A heartbeat cannot be sent in the middle of a frame; and whoever takes what waits for it is there.
+        let takes = self.backed_up && self.taken != vitals.taken;
+        if self.received != vitals.received || vitals.claimed || takes {
             self.heartbeat.heard(now);
         }
+        self.backed_up = vitals.backed_up;
         if (self.received, self.taken) != (vitals.received, vitals.taken) || !vitals.stuck {
             (self.received, self.taken, self.moved) = (vitals.received, vitals.taken, now);
         }

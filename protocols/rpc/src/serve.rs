@@ -147,7 +147,7 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
             self.since = None;
             return self.poll_linger(cx);
         }
-        if self.since.is_some() { Poll::Pending } else { self.poll_pulse(idle, cx) }
+        if self.since.is_some() { Poll::Pending } else { self.poll_pulse(idle, sent, cx) }
     }
 
     /// Closes our end, and drops what the client still sends.
@@ -179,13 +179,15 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
         if over { Poll::Ready(error.take().map_or(Ok(()), Err)) } else { Poll::Pending }
     }
 
-    fn poll_pulse(&mut self, idle: bool, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
+    fn poll_pulse(&mut self, idle: bool, sent: bool, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
         let out = &self.shared.out;
         let now = self.shared.conn.env.now();
         loop {
             let vitals = Vitals {
                 received: self.received,
                 taken: out.taken(),
+                backed_up: !sent,
+                claimed: out.is_claimed(),
                 stuck: out.waiting() > 0 || (!self.reader.is_clean() && self.feed.is_none()),
                 busy: !idle,
             };

@@ -207,6 +207,30 @@ fn a_client_that_still_sends_gets_the_last_answer_and_no_reset() {
     );
 }
 
+/// Heartbeats cannot be sent in the middle of a frame. They were counted all the same, and nobody had answered them.
+#[test]
+fn a_frame_that_takes_long_is_no_sign_of_a_dead_peer() {
+    let mut world = world();
+    let content = vec![b'x'; 400_000];
+    let (sent, mut arrived) = (call(3, &content), Vec::new());
+    for piece in sent.chunks(40_000) {
+        world.ask(piece);
+        arrived.extend(world.asked());
+        world.sim.advance(Duration::from_secs(50));
+    }
+    assert!(renumbered(&arrived, 3) == sent);
+    // The call is the last thing that was heard of the client.
+    let (answer, mut answered) = (response(id(&arrived), 0, &[], &content), Vec::new());
+    for piece in answer.chunks(40_000) {
+        world.answer(piece);
+        answered.extend(world.answered());
+        world.sim.advance(Duration::from_secs(50));
+    }
+    assert!(answered.starts_with(&renumbered(&answer, 3)));
+    assert!(world.ended.borrow().is_none());
+    assert_eq!(world.upstream.free_slots(), 256);
+}
+
 /// Both at once.
 async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
