@@ -88,7 +88,7 @@ async function oneWay({ ports, server }, tongue) {
 
 /** Heartbeats: the client's are answered, Ringway sends its own to both sides, and leaves who does not answer. */
 async function heartbeats({ ports, server, stat }, tongue) {
-  const cluster = `cluster.${tongue.name}`;
+  const cluster = `cluster.beating-${tongue.name}`;
   const [ good, silent ] = [ new Wire(tongue, ports.beating), new Wire(tongue, ports.beating) ];
   silent.answersBeats = false;
   await Promise.all([ good, silent ].map(wire => wire.call('echo', [ 'x' ])));
@@ -128,7 +128,7 @@ async function sniffed({ ports }, tongues) {
 
 /** Exceptions of services are counted apart from failures of calls. */
 async function exceptionsCounted({ ports, stat }, tongue) {
-  const read = () => Promise.all([ 'exception', '2xx', '4xx', '5xx' ].map(name => stat(`cluster.dubbo.upstream_rq_${name}`)));
+  const read = () => Promise.all([ 'exception', '2xx', '4xx', '5xx' ].map(name => stat(`cluster.mixed-dubbo.upstream_rq_${name}`)));
   const before = await read();
   const peers = [ await consumer(tongue, ports.mixed), directly(ports.mixed) ];
   for (const peer of [ ...peers, ...peers ]) assert((await outcome(peer.invoke('refuse', [ 'no money' ]))).error);

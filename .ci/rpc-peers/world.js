@@ -39,43 +39,37 @@ async function freePorts(count) {
   return ports;
 }
 
-/** `mixed` takes every protocol; `beating` too, and wants to hear of its clients every 200 ms. */
+const BEATS = '{ heartbeat_interval: 200ms }';
+const RPC = [ 'bolt', 'boltv2', 'dubbo' ];
+
+/** `mixed` takes every protocol; `beating` too, and there both sides are to be heard of every 200 ms. */
 function configuration(ports) {
+  const options = name => (name === 'beating' ? BEATS : '{}');
   const listener = name => `
   - name: ${name}
     address: "127.0.0.1:${ports[name]}"
     protocol: [http1, dubbo, bolt, boltv2]
-    routes: calls
-    options: { ${[ 'dubbo', 'bolt', 'boltv2' ].map(protocol => `${protocol}: ${name === 'beating' ? BEATS : '{}'}`).join(', ')} }`;
-  const cluster = (name, protocol, port, options) =>
-    `\n  - { name: ${name}, protocol: ${protocol}, options: ${options}, endpoints: ["127.0.0.1:${port}"] }`;
+    routes: ${name}
+    options: { ${RPC.map(protocol => `${protocol}: ${options(name)}`).join(', ')} }`;
+  const routes = name => `
+  ${name}:
+    virtual_hosts:
+      - domains: ["*"]
+        routes:${RPC.map(protocol => `
+          - { match: { service: "com.${protocol}.*", version: "1.0" }, route: { cluster: ${name}-${protocol} } }
+          - { match: { service: com.down.${protocol} }, route: { cluster: down-${protocol} } }`).join('')}
+          - { match: { prefix: /web }, route: { cluster: web } }`;
+  const clusters = (name, options, port) => RPC.map(protocol => `
+  - { name: ${name}-${protocol}, protocol: ${protocol}, options: ${options}, endpoints: ["127.0.0.1:${port(protocol)}"] }`).join('');
+  const provider = protocol => (protocol === 'dubbo' ? ports.dubbo : ports.bolt);
   return `workers: 2
 admin: { address: "127.0.0.1:${ports.admin}" }
 listeners:${listener('mixed')}${listener('beating')}
-routes:
-  calls:
-    virtual_hosts:
-      - domains: ["*"]
-        routes:
-          - { match: { service: "com.bolt.*", version: "1.0" }, route: { cluster: bolt } }
-          - { match: { service: "com.boltv2.*", version: "1.0" }, route: { cluster: boltv2 } }
-          - { match: { service: "com.dubbo.*", version: "1.0" }, route: { cluster: dubbo } }
-          - { match: { service: com.down.bolt }, route: { cluster: down-bolt } }
-          - { match: { service: com.down.boltv2 }, route: { cluster: down-boltv2 } }
-          - { match: { service: com.down.dubbo }, route: { cluster: down-dubbo } }
-          - { match: { prefix: /web }, route: { cluster: web } }
-clusters:\
-${cluster('bolt', 'bolt', ports.bolt, BEATS)}\
-${cluster('boltv2', 'boltv2', ports.bolt, BEATS)}\
-${cluster('dubbo', 'dubbo', ports.dubbo, BEATS)}\
-${cluster('down-bolt', 'bolt', ports.down, '{}')}\
-${cluster('down-boltv2', 'boltv2', ports.down, '{}')}\
-${cluster('down-dubbo', 'dubbo', ports.down, '{}')}
+routes:${routes('mixed')}${routes('beating')}
+clusters:${clusters('mixed', '{}', provider)}${clusters('beating', BEATS, provider)}${clusters('down', '{}', () => ports.down)}
   - { name: web, endpoints: ["127.0.0.1:${ports.web}"] }
 `;
 }
-
-const BEATS = '{ heartbeat_interval: 200ms }';
 
 class World {
   /** Starts Ringway and the providers. */
