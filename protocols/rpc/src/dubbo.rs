@@ -4,7 +4,6 @@
 //! which stand behind the arguments: these are skipped, not built.
 
 mod body;
-mod hessian;
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, O
 pub struct Dubbo;
 
 /// The content type of requests and responses that were made for Dubbo elsewhere: a body in hessian2.
-pub const HESSIAN2: &str = "application/vnd.apache.dubbo.hessian2";
+pub const HESSIAN2: &str = ringway_hessian2::MEDIA_TYPE;
 
 const MAGIC: [u8; 2] = [0xda, 0xbb];
 const HEADER: usize = 16;
@@ -239,7 +238,7 @@ impl RpcCodec for Dubbo {
             let plain = message.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\'));
             out.extend_from_slice(format!("\"{}\"\n", plain.collect::<String>()).as_bytes());
         } else {
-            body::string(message, out);
+            ringway_hessian2::write_string(message, out);
         }
         Self::finish(from, out);
     }
@@ -267,6 +266,12 @@ impl RpcCodec for Dubbo {
         out.extend_from_slice(READONLY);
         Self::finish(from, out);
         true
+    }
+}
+
+impl From<ringway_hessian2::Error> for CodecError {
+    fn from(error: ringway_hessian2::Error) -> Self {
+        Self::malformed(error.details())
     }
 }
 

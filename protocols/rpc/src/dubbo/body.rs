@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use ringway_api::Headers;
+use ringway_hessian2::{Reader, Text, write_string};
 
 use super::Dubbo;
-use super::hessian::{Reader, Text, write_string};
 use crate::{CodecError, rewrite};
 
 /// A call: Dubbo's version, path, version, method, types of the arguments; then the arguments; then the attachments.
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 impl<'a> Request<'a> {
     /// Reads what stands in front of the arguments.
     pub(super) fn read(bytes: &'a [u8], at: usize) -> Result<Self, CodecError> {
-        let mut reader = Reader::new(bytes, at);
+        let mut reader = Reader::skipping(bytes, at);
         let mut text = || match reader.text()? {
             Some(Text::Plain(range)) => Ok(bytes.get(range).unwrap_or_default()),
             Some(Text::Null) => Ok(&[][..]),
@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
     }
 
     fn skip_arguments(&mut self) -> Result<(), CodecError> {
-        (0..self.arguments).try_for_each(|_| self.reader.skip())
+        Ok((0..self.arguments).try_for_each(|_| self.reader.skip())?)
     }
 }
 
@@ -84,7 +84,7 @@ impl<'a> Response<'a> {
     /// Reads what kind of result it is.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, CodecError> {
         match bytes.first() {
-            Some(kind @ 0x90..=0x95) => Ok(Self { kind: kind - 0x90, reader: Reader::new(bytes, 1) }),
+            Some(kind @ 0x90..=0x95) => Ok(Self { kind: kind - 0x90, reader: Reader::skipping(bytes, 1) }),
             _ => Err(CodecError::malformed("dubbo_malformed_result")),
         }
     }
@@ -122,8 +122,8 @@ fn attachments(bytes: &[u8], entries: &[Entry], headers: &Headers, seen: bool, o
         }
     }
     rewrite::<Dubbo>(headers, before, |name, value| {
-        write_string(name, out);
-        write_string(value.unwrap_or_default(), out);
+        write_string(&String::from_utf8_lossy(name), out);
+        write_string(&String::from_utf8_lossy(value.unwrap_or_default()), out);
     });
     out.push(b'Z');
 }
@@ -146,11 +146,14 @@ fn map(reader: &mut Reader<'_>, mut found: impl FnMut(Entry)) -> Result<(), Code
 
 /// The place of a string in one piece; other values are skipped.
 fn plain(reader: &mut Reader<'_>) -> Result<Option<Range<usize>>, CodecError> {
-    match reader.text()? {
-        Some(Text::Plain(range)) => Ok(Some(range)),
-        Some(Text::Null | Text::Chunked) => Ok(None),
-        None => reader.skip().map(|()| None),
-    }
+    Ok(match reader.text()? {
+        Some(Text::Plain(range)) => Some(range),
+        Some(Text::Null | Text::Chunked) => None,
+        None => {
+            reader.skip()?;
+            None
+        }
+    })
 }
 
 /// How many arguments there are, from their types as the JVM writes them ("Field Descriptors" of its specification).
@@ -169,9 +172,4 @@ fn count(types: &[u8]) -> Result<usize, CodecError> {
         count += 1;
     }
     Ok(count)
-}
-
-/// Writes a string of ours.
-pub(super) fn string(text: &str, out: &mut Vec<u8>) {
-    write_string(text.as_bytes(), out);
 }
