@@ -53,6 +53,14 @@ pub trait StreamFilter: Sized + 'static {
         Action::Continue
     }
 
+    /// How many bytes of the response's content the filter wants to have at once, asked right before
+    /// [`on_response`](Self::on_response): where that is `Some`, the body is whole there. Content that is longer or
+    /// breaks off is a local reply by then. `None` lets content go by as it comes.
+    fn response_limit(&self, state: &Self::State) -> Option<usize> {
+        let _ = state;
+        None
+    }
+
     /// Sees the final response, also one made here, in the reverse order of the requests.
     fn on_response(&self, state: &mut Self::State, response: &mut Response, cx: &StreamCx) {
         let _ = (state, response, cx);
@@ -72,6 +80,9 @@ pub trait DynFilter {
 pub trait DynStreamFilter {
     /// As [`StreamFilter::on_request`].
     fn on_request(&mut self, request: &mut Request, cx: &StreamCx) -> Action;
+
+    /// As [`StreamFilter::response_limit`].
+    fn response_limit(&self) -> Option<usize>;
 
     /// As [`StreamFilter::on_response`].
     fn on_response(&mut self, response: &mut Response, cx: &StreamCx);
@@ -95,6 +106,10 @@ struct OfStream<F: StreamFilter> {
 impl<F: StreamFilter> DynStreamFilter for OfStream<F> {
     fn on_request(&mut self, request: &mut Request, cx: &StreamCx) -> Action {
         self.filter.on_request(&mut self.state, request, cx)
+    }
+
+    fn response_limit(&self) -> Option<usize> {
+        self.filter.response_limit(&self.state)
     }
 
     fn on_response(&mut self, response: &mut Response, cx: &StreamCx) {

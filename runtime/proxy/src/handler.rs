@@ -61,7 +61,7 @@ impl<I: Io> StreamHandler<I> {
         };
 
         // === response filters ===
-        filters.on_response(&mut response, cx);
+        filters.on_response(&mut response, cx, |reply| guard.local(reply, dialect)).await;
         guard.response(&response.head);
         response
     }

@@ -15,6 +15,24 @@ impl Reader<'_> {
         self.build(0)
     }
 
+    /// Begins an object: `None`, and nothing but definitions is read, if the next value is none. As many values follow as
+    /// its class has fields; so one can be read field by field that refers to itself, as Java's exceptions do.
+    ///
+    /// # Errors
+    /// Its class is truncated, malformed, or was not defined.
+    pub fn object(&mut self) -> Result<Option<Arc<Class>>, Error> {
+        self.definitions()?;
+        let tag = self.peek()?;
+        if !matches!(tag, b'O' | 0x60..=0x6f) {
+            return Ok(None);
+        }
+        self.at += 1;
+        let number = self.class_of(tag)?;
+        let class = self.class(number)?;
+        self.open();
+        Ok(Some(class))
+    }
+
     fn build(&mut self, depth: u32) -> Result<Value, Error> {
         if depth > MAX_DEPTH {
             return Err(Error::TooDeep);
@@ -35,7 +53,7 @@ impl Reader<'_> {
             0x00..=0x1f | 0x30..=0x33 | b'S' | b'R' => Value::String(self.string_of(tag)?),
             0x20..=0x2f | 0x34..=0x37 | b'B' | b'A' => Value::Binary(self.binary_of(tag)?),
             b'Q' => self.referred(depth)?,
-            b'O' | 0x60..=0x6f => self.object(tag, start, depth)?,
+            b'O' | 0x60..=0x6f => self.fields(tag, start, depth)?,
             b'H' | b'M' => self.entries(tag, start, depth)?,
             b'U' | b'W' | b'V' | b'X' | 0x70..=0x7f => self.items(tag, start, depth)?,
             _ => return Err(Error::UnknownTag),
@@ -127,7 +145,7 @@ impl Reader<'_> {
         Ok(Value::Map { type_name: self.named(kind)?, entries })
     }
 
-    fn object(&mut self, tag: u8, start: usize, depth: u32) -> Result<Value, Error> {
+    fn fields(&mut self, tag: u8, start: usize, depth: u32) -> Result<Value, Error> {
         let number = self.class_of(tag)?;
         let class = self.class(number)?;
         let mut fields = Vec::new();

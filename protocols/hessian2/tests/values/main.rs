@@ -350,3 +350,18 @@ fn texts_and_maps_are_read_where_they_lie() {
     assert_eq!((reader.value(), reader.text()), (Ok(text("timeout")), Ok(None)));
     assert_eq!((reader.value(), reader.end(), reader.text()), (Ok(Value::Int(5)), Ok(true), Err(Error::Truncated)));
 }
+
+#[test]
+fn an_object_that_refers_to_itself_is_read_by_its_fields() {
+    let bytes = b"C\x01E\x93\x05cause\x04text\x04list\x60Q\x90\x02hi\x79Q\x90N";
+    assert_eq!(read(&bytes[..bytes.len() - 1]), Err(Error::CyclicReference));
+    let mut reader = Reader::new(bytes, 0);
+    assert_eq!(reader.object(), Ok(Some(class("E", &["cause", "text", "list"]))));
+    assert_eq!((reader.skip(), reader.value()), (Ok(()), Ok(text("hi"))));
+    assert_eq!(reader.value(), Err(Error::CyclicReference));
+    for (bytes, at) in [(&b"N"[..], 0), (b"C\x01E\x90\x90", 4)] {
+        let mut reader = Reader::new(bytes, 0);
+        assert_eq!((reader.object(), reader.position()), (Ok(None), at));
+    }
+    assert_eq!(Reader::new(b"\x60", 0).object(), Err(Error::UnknownClass));
+}
