@@ -21,7 +21,8 @@ pub enum Error {
     UnknownReference,
     /// A reference to a value that it is a part of.
     CyclicReference,
-    /// References repeat more than [`MAX_COPIED`](crate::MAX_COPIED).
+    /// There is more than [`MAX_VALUES`](crate::MAX_VALUES) or [`MAX_NAMES`](crate::MAX_NAMES), or references repeat more
+    /// than [`MAX_COPIED`](crate::MAX_COPIED).
     TooLarge,
     /// Something else where a name has to be.
     NotAString,

@@ -5,10 +5,11 @@ mod build;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{Class, Error, MAX_DEPTH};
+use crate::text::ascii_len;
+use crate::{Class, Error, MAX_DEPTH, MAX_VALUES};
 
 /// Reads one value after the other. Classes, types and values that may be referred to are remembered from one to the
-/// next, as the serialization has it.
+/// next, as the serialization has it. After an error nothing more is to be read.
 #[derive(Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -17,12 +18,18 @@ pub struct Reader<'a> {
     types: Vec<TypeEntry>,
     /// Lists, maps and objects so far.
     referable: usize,
-    /// Where each of them begins, [`OPEN`] while it has not ended; empty in a reader that only skips.
-    values: Option<Vec<usize>>,
+    /// Where each of them lies, `None` while it has not ended; nothing in a reader that only skips.
+    values: Option<Vec<Option<Place>>>,
+    /// Classes, their fields and types so far.
+    defined: usize,
+    /// Values built so far.
+    built: usize,
     /// A value is read for the second time: it defines nothing.
     replays: bool,
-    /// What has been read for the second time.
+    /// How many bytes have been read for the second time.
     copied: usize,
+    /// How long the names of all values built are together.
+    named: usize,
 }
 
 /// A string: null, or its text.
@@ -51,8 +58,8 @@ struct TypeEntry {
     built: Option<Arc<str>>,
 }
 
-/// The place of a value that has not ended.
-const OPEN: usize = usize::MAX;
+/// Where a value begins and ends.
+type Place = (usize, usize);
 
 impl<'a> Reader<'a> {
     /// A reader that begins at the place `at` of `bytes`.
@@ -64,7 +71,8 @@ impl<'a> Reader<'a> {
     /// [reads](Self::value) must refer to nothing, else it is [`Error::UnknownReference`].
     pub fn skipping(bytes: &'a [u8], at: usize) -> Self {
         let (classes, types) = (Vec::new(), Vec::new());
-        Self { bytes, at, classes, types, referable: 0, values: None, replays: false, copied: 0 }
+        let (referable, values, replays) = (0, None, false);
+        Self { bytes, at, classes, types, referable, values, defined: 0, built: 0, replays, copied: 0, named: 0 }
     }
 
     /// Where the next value begins.
@@ -106,7 +114,7 @@ impl<'a> Reader<'a> {
     /// Skips a value. Nothing is allocated but to remember classes and types.
     ///
     /// # Errors
-    /// It is truncated or malformed.
+    /// It is truncated or malformed, or there is more to remember than [`MAX_VALUES`].
     pub fn skip(&mut self) -> Result<(), Error> {
         self.skip_value(0)
     }
@@ -115,7 +123,7 @@ impl<'a> Reader<'a> {
     /// [`end`](Self::end).
     ///
     /// # Errors
-    /// Its type is truncated or malformed.
+    /// Its type is truncated or malformed, or one too many to remember.
     pub fn map(&mut self) -> Result<bool, Error> {
         let tag = self.peek()?;
         if !matches!(tag, b'H' | b'M') {
@@ -125,7 +133,7 @@ impl<'a> Reader<'a> {
         if tag == b'M' {
             self.type_name()?;
         }
-        self.open();
+        self.open()?;
         Ok(true)
     }
 
@@ -166,7 +174,7 @@ impl<'a> Reader<'a> {
                 self.skip_values(start, fields, depth)
             }
             b'H' | b'M' | b'U' | b'W' => {
-                let opened = self.open();
+                let opened = self.open()?;
                 if matches!(tag, b'M' | b'U') {
                     self.type_name()?;
                 }
@@ -189,22 +197,25 @@ impl<'a> Reader<'a> {
 
     /// The elements of a list. Each takes a byte at least, so that a length which is only claimed ends soon.
     fn skip_values(&mut self, start: usize, len: usize, depth: u32) -> Result<(), Error> {
-        let opened = self.open();
+        let opened = self.open()?;
         (0..len).try_for_each(|_| self.skip_value(depth + 1))?;
         self.close(opened, start);
         Ok(())
     }
 
     /// Notes that a value begins which may be referred to, and returns its number.
-    fn open(&mut self) -> usize {
+    fn open(&mut self) -> Result<usize, Error> {
         let number = self.referable;
         if !self.replays {
             self.referable += 1;
             if let Some(values) = &mut self.values {
-                values.push(OPEN);
+                if values.len() >= MAX_VALUES {
+                    return Err(Error::TooLarge);
+                }
+                values.push(None);
             }
         }
-        number
+        Ok(number)
     }
 
     /// Notes that the value which began at `start` has ended.
@@ -212,7 +223,7 @@ impl<'a> Reader<'a> {
         if !self.replays
             && let Some(place) = self.values.as_mut().and_then(|values| values.get_mut(number))
         {
-            *place = start;
+            *place = Some((start, self.at));
         }
     }
 
@@ -225,10 +236,17 @@ impl<'a> Reader<'a> {
             let fields = self.int()?;
             (0..fields).try_for_each(|_| self.name())?;
             if !self.replays {
+                self.define(fields.saturating_add(1))?;
                 self.classes.push(ClassEntry { at, fields, built: None });
             }
         }
         Ok(())
+    }
+
+    /// Counts what is remembered of classes and types.
+    fn define(&mut self, names: usize) -> Result<(), Error> {
+        self.defined = self.defined.saturating_add(names);
+        if self.defined > MAX_VALUES { Err(Error::TooLarge) } else { Ok(()) }
     }
 
     /// The number of an object's class.
@@ -249,6 +267,7 @@ impl<'a> Reader<'a> {
         if matches!(self.peek()?, 0x00..=0x1f | 0x30..=0x33 | b'R' | b'S') {
             self.name()?;
             if !self.replays {
+                self.define(1)?;
                 self.types.push(TypeEntry { at, built: None });
             }
             return Ok(at);
@@ -295,7 +314,11 @@ impl<'a> Reader<'a> {
         let start = self.at;
         while units > 0 {
             let (len, counts) = match self.peek()? {
-                0x00..=0x7f => (1, 1),
+                0x00..=0x7f => {
+                    let ahead = self.bytes.get(self.at..).unwrap_or_default();
+                    let ascii = ascii_len(ahead.get(..units).unwrap_or(ahead));
+                    (ascii, ascii)
+                }
                 0xc0..=0xdf => (2, 1),
                 0xe0..=0xef => (3, 1),
                 0xf0..=0xf7 => (4, 2),

@@ -1,10 +1,37 @@
 //! Text: lengths count UTF-16 units, and characters beyond the first plane are two surrogates of three bytes each
 //! (CESU-8, Unicode Technical Report 26).
 
+use std::borrow::Cow;
+
 use crate::Error;
 
 /// A piece of text is at most so many units long, as Java writes it.
 const PIECE: usize = 0x8000;
+
+/// The text of a string that lies in one piece: as it is if it is UTF-8, else from surrogates.
+///
+/// # Errors
+/// It is neither, or has half a pair of surrogates.
+pub fn decode(piece: &[u8]) -> Result<Cow<'_, str>, Error> {
+    if let Ok(text) = std::str::from_utf8(piece) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut text = Joined::default();
+    text.push(piece)?;
+    text.finish().map(Cow::Owned)
+}
+
+/// How many bytes it begins with are ASCII.
+pub(crate) fn ascii_len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    for chunk in bytes.chunks(32) {
+        if !chunk.is_ascii() {
+            return len + chunk.iter().take_while(|byte| byte.is_ascii()).count();
+        }
+        len += chunk.len();
+    }
+    len
+}
 
 /// Text that comes in pieces.
 #[derive(Default)]

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{OPEN, Reader};
+use super::Reader;
 use crate::text::Joined;
-use crate::{Class, Error, MAX_COPIED, MAX_DEPTH, Value};
+use crate::{Class, Error, MAX_COPIED, MAX_DEPTH, MAX_NAMES, MAX_VALUES, Value};
 
 impl Reader<'_> {
     /// Reads a value with all that is in it. A reference becomes a copy of what it refers to.
     ///
     /// # Errors
-    /// It is truncated or malformed, nested too deep, or repeats too much.
+    /// It is truncated or malformed, nested too deep, too large, or repeats too much.
     pub fn value(&mut self) -> Result<Value, Error> {
         self.build(0)
     }
@@ -19,7 +19,7 @@ impl Reader<'_> {
     /// its class has fields; so one can be read field by field that refers to itself, as Java's exceptions do.
     ///
     /// # Errors
-    /// Its class is truncated, malformed, or was not defined.
+    /// Its class is truncated, malformed, or was not defined; or there is too much of it.
     pub fn object(&mut self) -> Result<Option<Arc<Class>>, Error> {
         self.definitions()?;
         let tag = self.peek()?;
@@ -29,7 +29,7 @@ impl Reader<'_> {
         self.at += 1;
         let number = self.class_of(tag)?;
         let class = self.class(number)?;
-        self.open();
+        self.open()?;
         Ok(Some(class))
     }
 
@@ -38,7 +38,10 @@ impl Reader<'_> {
             return Err(Error::TooDeep);
         }
         self.definitions()?;
-        self.spend(1)?;
+        self.built += 1;
+        if self.built > MAX_VALUES {
+            return Err(Error::TooLarge);
+        }
         let start = self.at;
         let tag = self.byte()?;
         Ok(match tag {
@@ -85,13 +88,9 @@ impl Reader<'_> {
     fn string_of(&mut self, tag: u8) -> Result<String, Error> {
         let mut text = Joined::default();
         if tag == b'R' {
-            self.pieces(tag, |reader, piece| {
-                reader.spend(piece.len())?;
-                text.push(reader.bytes.get(piece).unwrap_or_default())
-            })?;
+            self.pieces(tag, |reader, piece| text.push(reader.bytes.get(piece).unwrap_or_default()))?;
         } else {
             let piece = self.chars(tag)?;
-            self.spend(piece.len())?;
             text.push(self.bytes.get(piece).unwrap_or_default())?;
         }
         text.finish()
@@ -101,13 +100,11 @@ impl Reader<'_> {
         let mut bytes = Vec::new();
         if tag == b'A' {
             self.pieces(tag, |reader, piece| {
-                reader.spend(piece.len())?;
                 bytes.extend_from_slice(reader.bytes.get(piece).unwrap_or_default());
                 Ok(())
             })?;
         } else {
             let piece = self.binary(tag)?;
-            self.spend(piece.len())?;
             bytes.extend_from_slice(self.bytes.get(piece).unwrap_or_default());
         }
         Ok(bytes)
@@ -115,7 +112,7 @@ impl Reader<'_> {
 
     fn items(&mut self, tag: u8, start: usize, depth: u32) -> Result<Value, Error> {
         let mut items = Vec::new();
-        let opened = self.open();
+        let opened = self.open()?;
         let kind = if matches!(tag, b'U' | b'W') {
             let kind = if tag == b'U' { Some(self.type_name()?) } else { None };
             while !self.end()? {
@@ -130,26 +127,26 @@ impl Reader<'_> {
             kind
         };
         self.close(opened, start);
-        Ok(Value::List { type_name: self.named(kind)?, items })
+        Ok(Value::List { type_name: self.kind(kind)?, items })
     }
 
     fn entries(&mut self, tag: u8, start: usize, depth: u32) -> Result<Value, Error> {
         let mut entries = Vec::new();
-        let opened = self.open();
+        let opened = self.open()?;
         let kind = if tag == b'M' { Some(self.type_name()?) } else { None };
         while !self.end()? {
             let key = self.build(depth + 1)?;
             entries.push((key, self.build(depth + 1)?));
         }
         self.close(opened, start);
-        Ok(Value::Map { type_name: self.named(kind)?, entries })
+        Ok(Value::Map { type_name: self.kind(kind)?, entries })
     }
 
     fn fields(&mut self, tag: u8, start: usize, depth: u32) -> Result<Value, Error> {
         let number = self.class_of(tag)?;
         let class = self.class(number)?;
         let mut fields = Vec::new();
-        let opened = self.open();
+        let opened = self.open()?;
         for _ in &class.fields {
             fields.push(self.build(depth + 1)?);
         }
@@ -157,8 +154,14 @@ impl Reader<'_> {
         Ok(Value::Object { class, fields })
     }
 
-    /// The class of this number, which all its objects share.
     fn class(&mut self, number: usize) -> Result<Arc<Class>, Error> {
+        let class = self.class_at(number)?;
+        self.spend_names(class.fields.iter().map(String::len).sum::<usize>() + class.name.len())?;
+        Ok(class)
+    }
+
+    /// The class of this number, which all its objects share.
+    fn class_at(&mut self, number: usize) -> Result<Arc<Class>, Error> {
         let entry = self.classes.get(number).ok_or(Error::UnknownClass)?;
         if let Some(class) = &entry.built {
             return Ok(Arc::clone(class));
@@ -176,13 +179,19 @@ impl Reader<'_> {
         Ok(class)
     }
 
+    fn kind(&mut self, at: Option<usize>) -> Result<Option<Arc<str>>, Error> {
+        let Some(at) = at else { return Ok(None) };
+        let name = self.kind_at(at)?;
+        self.spend_names(name.len())?;
+        Ok(Some(name))
+    }
+
     /// The name of the type at this place, which all values of it share.
-    fn named(&mut self, kind: Option<usize>) -> Result<Option<Arc<str>>, Error> {
-        let Some(at) = kind else { return Ok(None) };
+    fn kind_at(&mut self, at: usize) -> Result<Arc<str>, Error> {
         // Places grow with numbers.
         let number = self.types.binary_search_by_key(&at, |entry| entry.at).map_err(|_| Error::UnknownType)?;
         if let Some(name) = self.types.get(number).and_then(|entry| entry.built.as_ref()) {
-            return Ok(Some(Arc::clone(name)));
+            return Ok(Arc::clone(name));
         }
         let after = std::mem::replace(&mut self.at, at);
         let name: Arc<str> = self.name_here()?.into();
@@ -190,7 +199,13 @@ impl Reader<'_> {
         if let Some(entry) = self.types.get_mut(number) {
             entry.built = Some(Arc::clone(&name));
         }
-        Ok(Some(name))
+        Ok(name)
+    }
+
+    /// Counts names, which are shared here but not by those who write them out with each value.
+    fn spend_names(&mut self, len: usize) -> Result<(), Error> {
+        self.named = self.named.saturating_add(len);
+        if self.named > MAX_NAMES { Err(Error::TooLarge) } else { Ok(()) }
     }
 
     fn name_here(&mut self) -> Result<String, Error> {
@@ -198,31 +213,26 @@ impl Reader<'_> {
         self.string_of(tag)
     }
 
-    /// What is referred to, read once more where it stands. It can only refer to what ended before it, so this ends.
+    /// What is referred to, read once more where it stands. What was built refers only to what ended before it; what was
+    /// skipped may refer to itself, until that is too deep or too much.
     fn referred(&mut self, depth: u32) -> Result<Value, Error> {
         let to = self.int()?;
         let values = self.values.as_ref().ok_or(Error::UnknownReference)?;
-        let start = match values.get(to) {
-            Some(&OPEN) => return Err(Error::CyclicReference),
-            Some(start) => *start,
+        let (start, end) = match values.get(to) {
+            Some(None) => return Err(Error::CyclicReference),
+            Some(Some(place)) => *place,
             None => return Err(Error::UnknownReference),
         };
+        // Before it is read: what is in it besides values, such as the names of classes, takes its time as well.
+        self.copied = self.copied.saturating_add(end.saturating_sub(start));
+        if self.copied > MAX_COPIED {
+            return Err(Error::TooLarge);
+        }
         let after = std::mem::replace(&mut self.at, start);
         let replays = std::mem::replace(&mut self.replays, true);
         let value = self.build(depth)?;
         self.replays = replays;
         self.at = after;
         Ok(value)
-    }
-
-    /// Counts what references repeat.
-    fn spend(&mut self, much: usize) -> Result<(), Error> {
-        if self.replays {
-            self.copied = self.copied.saturating_add(much);
-            if self.copied > MAX_COPIED {
-                return Err(Error::TooLarge);
-            }
-        }
-        Ok(())
     }
 }
