@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ringway_api::Headers;
-use ringway_hessian2::{Reader, Text, write_string};
+use ringway_hessian2::{Reader, Text, decode, write_string};
 
 use super::Dubbo;
 use crate::{CodecError, rewrite};
@@ -122,8 +122,10 @@ fn attachments(bytes: &[u8], entries: &[Entry], headers: &Headers, seen: bool, o
         }
     }
     rewrite::<Dubbo>(headers, before, |name, value| {
-        write_string(&String::from_utf8_lossy(name), out);
-        write_string(&String::from_utf8_lossy(value.unwrap_or_default()), out);
+        // What was an attachment before may hold surrogates, as Java writes them.
+        for text in [name, value.unwrap_or_default()] {
+            write_string(&decode(text).unwrap_or_else(|_| String::from_utf8_lossy(text)), out);
+        }
     });
     out.push(b'Z');
 }

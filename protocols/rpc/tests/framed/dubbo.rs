@@ -85,6 +85,16 @@ fn attachments_are_edited_behind_the_arguments() {
 }
 
 #[test]
+fn edits_keep_characters_that_java_writes_as_surrogates() {
+    let mut world = edited(|head| head.headers.append("new", "\u{1f600}".as_bytes()).unwrap());
+    let face = b"\x03\xed\xa0\xbd\xed\xb8\x80!";
+    world.ask(call_with(0xc2, 1, &[b"H", &text("who")[..], face, b"Z"].concat()));
+    let arrived = world.asked();
+    let expected = [b"H", &text("who")[..], face, &text("new"), b"\x02\xed\xa0\xbd\xed\xb8\x80Z"].concat();
+    assert_eq!(arrived, call_with(0xc2, id(&arrived), &expected));
+}
+
+#[test]
 fn what_is_not_hessian2_passes_through_and_cannot_be_edited() {
     let fastjson = frame(0xc6, 0, 5, b"\"2.0.2\"\n\"com.x.Echo\"\n");
     let mut world = edited(|_| ());
