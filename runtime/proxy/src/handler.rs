@@ -35,7 +35,8 @@ impl<I: Io> StreamHandler<I> {
         Self { chain }
     }
 
-    async fn answer(&self, mut request: Request, cx: &StreamCx, guard: &mut StreamGuard<I>) -> Response {
+    /// The request is lent, here and below: each function that took it would keep a copy of it in its future.
+    async fn answer(&self, request: &mut Request, cx: &StreamCx, guard: &mut StreamGuard<I>) -> Response {
         let view = Rc::clone(guard.view());
         let env = &cx.conn.env;
 
@@ -48,7 +49,7 @@ impl<I: Io> StreamHandler<I> {
         guard.capture_request(&request.head);
 
         // === request filters ===
-        let (filters, action) = Filters::on_request(&view.filters, &mut request, cx);
+        let (filters, action) = Filters::on_request(&view.filters, request, cx);
         let dialect = Dialect::of(&request.head);
         let mut response = match action {
             Action::Continue => self.forward(request, dialect, &view, cx, guard).await,
@@ -69,7 +70,7 @@ impl<I: Io> StreamHandler<I> {
     /// Routes a request and brings the response, or a local reply that says why there is none.
     async fn forward(
         &self,
-        mut request: Request,
+        request: &mut Request,
         dialect: Dialect,
         view: &ChainView<I>,
         cx: &StreamCx,
@@ -106,15 +107,17 @@ impl<I: Io> StreamHandler<I> {
             Dialect::Rpc => dialect::deadline(&request.head, &target),
             Dialect::Http => target.timeout,
         };
-        let (body, received, progress) = CountedBody::wrap(request.body);
+        let (body, received, progress) = CountedBody::wrap(std::mem::take(&mut request.body));
         guard.request_body(received, progress.clone());
         // A call's time runs from its beginning, and a tunnel's request never ends.
         let awaited = if dialect != Dialect::Http || tunnel.is_some() { None } else { progress.clone() };
         let mut deadline = Deadline::new(view.timers.take(), timeout, awaited);
-        let request = Request { head: request.head, body };
+        let request = Request { head: std::mem::take(&mut request.head), body };
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
-            attempt::tunnel(upstream, request, cx, target.tunnel_idle_timeout, &mut deadline, &mut guard.tries).await
+            let idle = target.tunnel_idle_timeout;
+            // On the heap: hardly a request is one, and each has room for it otherwise.
+            Box::pin(attempt::tunnel(upstream, request, cx, idle, &mut deadline, &mut guard.tries)).await
         } else {
             attempt::exchange(&upstream.cluster, request, cx, &mut deadline, &mut guard.tries).await
         };
@@ -174,10 +177,10 @@ fn pass_on<I: Io>(
 impl<I: Io> Handler for StreamHandler<I> {
     type Observer = StreamGuard<I>;
 
-    async fn handle(&self, request: Request, cx: &StreamCx) -> Reply<StreamGuard<I>> {
+    async fn handle(&self, mut request: Request, cx: &StreamCx) -> Reply<StreamGuard<I>> {
         let view = self.chain.view();
         let mut guard = StreamGuard::begin(view, cx);
-        let response = self.answer(request, cx, &mut guard).await;
+        let response = self.answer(&mut request, cx, &mut guard).await;
         Reply { response, observer: guard, close: cx.conn.is_draining() }
     }
 
