@@ -141,8 +141,8 @@ impl Rules {
         for (at, raw) in config.mappings.into_iter().enumerate() {
             let mapping = Mapping::compile(raw).map_err(|error| format!("mappings[{at}].{error}"))?;
             let same =
-                |other: &Mapping| other.http_method == mapping.http_method && other.template.is_like(&mapping.template);
-            if let Some(before) = mappings.iter().position(same) {
+                |other: &Mapping| other.http_method == mapping.http_method && other.template.covers(&mapping.template);
+            if let Some(before) = mappings.iter().position(covers) {
                 return Err(format!("mappings[{at}].path: every request for it is one for mappings[{before}]"));
             }
             mappings.push(mapping);

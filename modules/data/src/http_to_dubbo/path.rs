@@ -62,13 +62,14 @@ impl Template {
         parts.next().is_none().then_some(named)
     }
 
-    /// Whether every path that fits one fits the other too.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        let alike = |(one, two): (&Segment, &Segment)| match (one, two) {
+    /// Whether every path that fits `other` fits this one too.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let covers = |(one, two): (&Segment, &Segment)| match (one, two) {
+            (Segment::Named(_), Segment::Given(text)) => !text.is_empty(),
             (Segment::Named(_), Segment::Named(_)) => true,
-            (one, two) => one == two,
+            (Segment::Given(_), _) => one == two,
         };
-        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(alike)
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(covers)
     }
 }
 

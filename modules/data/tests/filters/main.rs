@@ -4,4 +4,5 @@
 
 mod grpc_health_check;
 mod grpc_web;
+mod http_to_dubbo;
 mod world;

@@ -20,4 +20,5 @@ mod rpc;
 mod secrets;
 mod swap;
 mod traffic;
+mod transcode;
 mod tunnels;

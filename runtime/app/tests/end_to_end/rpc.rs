@@ -9,12 +9,12 @@ use crate::edge::config;
 use crate::proxy::{Client, Proxy, Upstream, eventually};
 use crate::secrets::{Authority, TlsClient};
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     [&[text.len() as u8], text.as_bytes()].concat()
 }
 
 /// A Dubbo2 frame.
-fn frame(flags: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(flags: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
     [&[0xda, 0xbb, flags, status][..], &id.to_be_bytes(), &(body.len() as u32).to_be_bytes(), body].concat()
 }
 
@@ -25,7 +25,7 @@ fn call(id: u64, service: &str, version: &str) -> Vec<u8> {
 }
 
 /// The next frame: its status, id and body.
-fn read(stream: &mut impl Read) -> std::io::Result<(u8, u64, Vec<u8>)> {
+pub(crate) fn read(stream: &mut impl Read) -> std::io::Result<(u8, u64, Vec<u8>)> {
     let mut header = [0; 16];
     stream.read_exact(&mut header)?;
     assert_eq!(header[..2], [0xda, 0xbb]);
