@@ -140,7 +140,7 @@ impl Rules {
         let mut mappings: Vec<Mapping> = Vec::with_capacity(config.mappings.len());
         for (at, raw) in config.mappings.into_iter().enumerate() {
             let mapping = Mapping::compile(raw).map_err(|error| format!("mappings[{at}].{error}"))?;
-            let same =
+            let covers =
                 |other: &Mapping| other.http_method == mapping.http_method && other.template.covers(&mapping.template);
             if let Some(before) = mappings.iter().position(covers) {
                 return Err(format!("mappings[{at}].path: every request for it is one for mappings[{before}]"));
