@@ -187,7 +187,11 @@ impl<I: Io> FirstBytes<I> {
     async fn hello(&mut self) -> Result<Hello, Refusal> {
         loop {
             match client_hello::parse(&self.seen, client_hello::Limits::default()) {
-                client_hello::Parsed::NeedMore => self.more().await?,
+                client_hello::Parsed::NeedMore if self.seen.is_empty() => self.more().await?,
+                client_hello::Parsed::NeedMore => self.more().await.map_err(|refusal| match refusal {
+                    Refusal::Closed => Refusal::Tls(ConnError::new(Blame::Downstream, "tls_truncated")),
+                    other => other,
+                })?,
                 client_hello::Parsed::NotTls => return Ok(Hello::default()),
                 // TLS all the same: it must never be taken for plaintext. The handshake refuses it.
                 client_hello::Parsed::Malformed(_) => return Ok(Hello { is_tls: true, ..Hello::default() }),

@@ -1,14 +1,18 @@
 //! A certificate authority for tests, and a client that speaks TLS.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
 /// An authority whose certificates are files.
 pub(crate) struct Authority {
@@ -23,18 +27,51 @@ pub(crate) struct Identity {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        // Each has a name of its own, or a stranger's certificates would look like forged ones.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "Test authority");
+        let name = format!("Test authority {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
     /// A certificate for a name: a URI when it holds `://`, a host name otherwise.
     pub(crate) fn issue(&self, name: &str) -> Identity {
+        self.issue_with(name, |_| {})
+    }
+
+    /// One that is expired.
+    pub(crate) fn issue_expired(&self, name: &str) -> Identity {
+        self.issue_with(name, |params| params.not_after = date_time_ymd(2020, 1, 1))
+    }
+
+    /// One that is revoked by the list written to `FILE`.
+    pub(crate) fn issue_revoked(&self, name: &str, dir: &Path, file: &str) -> Identity {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(7),
+            revocation_time: date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        std::fs::write(dir.join(file), list.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        self.issue_with(name, |params| params.serial_number = Some(SerialNumber::from(7)))
+    }
+
+    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         let text = name.try_into().unwrap();
         let san = if name.contains("://") { SanType::URI(text) } else { SanType::DnsName(text) };
         params.subject_alt_names.push(san);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         Identity { cert: params.signed_by(&key, &self.issuer).unwrap(), key }
     }
@@ -44,7 +81,7 @@ impl Authority {
         std::fs::write(dir.join(file), self.issuer.pem()).unwrap();
     }
 
-    fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         roots
@@ -52,6 +89,14 @@ impl Authority {
 }
 
 impl Identity {
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.cert.der().clone()]
+    }
+
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
+    }
+
     /// Writes `NAME.pem` and `NAME.key`, each in one step.
     pub(crate) fn save(&self, dir: &Path, name: &str) {
         for (end, text) in [("pem", self.cert.pem()), ("key", self.key.serialize_pem())] {
@@ -59,6 +104,19 @@ impl Identity {
             std::fs::write(&next, text).unwrap();
             std::fs::rename(next, path).unwrap();
         }
+    }
+}
+
+/// A client's configuration.
+pub(crate) fn client_config(
+    trust: &Authority,
+    identity: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let config = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(trust.roots());
+    match identity {
+        None => config.with_no_client_auth(),
+        Some(identity) => config.with_client_auth_cert(identity.chain(), identity.private_key()).unwrap(),
     }
 }
 
@@ -76,15 +134,13 @@ impl TlsClient {
         identity: Option<&Identity>,
         alpn: &[&str],
     ) -> std::io::Result<Self> {
-        let config = ClientConfig::builder().with_root_certificates(trust.roots());
-        let mut config = match identity {
-            None => config.with_no_client_auth(),
-            Some(identity) => {
-                let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
-                config.with_client_auth_cert(vec![identity.cert.der().clone()], key).unwrap()
-            }
-        };
+        let mut config = client_config(trust, identity, rustls::ALL_VERSIONS);
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self::connect_as(to, name, config)
+    }
+
+    /// [`connect`](Self::connect) with a configuration.
+    pub(crate) fn connect_as(to: SocketAddr, name: &str, config: ClientConfig) -> std::io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let conn = ClientConnection::new(Arc::new(config), name).unwrap();
         let socket = TcpStream::connect(to)?;
@@ -95,6 +151,26 @@ impl TlsClient {
             stream.conn.complete_io(&mut stream.sock)?;
         }
         Ok(Self { stream })
+    }
+
+    /// Sends the bytes but for the end of their last record, and ends the connection without saying so in TLS.
+    pub(crate) fn cut(mut self, bytes: &[u8], missing: usize) -> TcpStream {
+        self.stream.conn.writer().write_all(bytes).unwrap();
+        let mut records = Vec::new();
+        while self.stream.conn.wants_write() {
+            self.stream.conn.write_tls(&mut records).unwrap();
+        }
+        records.truncate(records.len() - missing);
+        self.stream.sock.write_all(&records).unwrap();
+        self.stream.sock.shutdown(Shutdown::Write).unwrap();
+        self.stream.sock
+    }
+
+    /// Ends what is sent, in TLS and below.
+    pub(crate) fn finish(&mut self) {
+        self.stream.conn.send_close_notify();
+        self.stream.flush().unwrap();
+        self.stream.sock.shutdown(Shutdown::Write).unwrap();
     }
 
     /// What comes back.
