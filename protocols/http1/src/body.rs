@@ -98,3 +98,9 @@ impl Decoder {
         }
     }
 }
+
+/// What is said of content that a failure of the transport has cut short: `truncated` where the stream ended in a way
+/// that its peer has not confirmed, as TLS can tell (RFC 9112, section 8; RFC 8446, section 6.1).
+pub(crate) fn broken(kind: std::io::ErrorKind) -> &'static str {
+    if kind == std::io::ErrorKind::UnexpectedEof { "truncated" } else { "reset" }
+}

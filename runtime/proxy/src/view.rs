@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{DynFilter, EndReason, Headers, Io, RequestHead, ResponseHead, rpc};
+use ringway_api::{Blame, DynFilter, EndReason, Headers, Io, RequestHead, ResponseHead, rpc};
 use ringway_config::RouteTable;
 use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
 use ringway_upstream::{Cluster, Secure};
@@ -158,8 +158,11 @@ impl<I> ClusterView<I> {
                 self.stats.upstream_rq_retry_success.inc();
             }
         }
-        if matches!(reason, EndReason::Body(error) if error.details == "response_timeout") {
-            self.stats.upstream_rq_timeout.inc();
+        match reason {
+            EndReason::Body(error) if error.details == "response_timeout" => self.stats.upstream_rq_timeout.inc(),
+            // Cut off within a body; what fails before a response is counted with its failure.
+            EndReason::Body(error) if error.blame == Blame::Upstream => self.stats.upstream_rq_rx_reset.inc(),
+            _ => {}
         }
     }
 

@@ -12,7 +12,7 @@ use ringway_api::{
 };
 
 use super::{Link, State};
-use crate::body::{Decoded, Decoder};
+use crate::body::{Decoded, Decoder, broken};
 use crate::encode::{self, COPY_LIMIT, ContentEnd, ContentWriter, Delimit, poll_content};
 use crate::head::{Asked, Assembler, Framing, Refusal, ResponseParts, decode_response};
 
@@ -354,7 +354,7 @@ impl<I: Io> BodyStream for Http1Exchange<I> {
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Ok(None)) => return self.body_failed("incomplete_body"),
-                Poll::Ready(Err(_)) => return self.body_failed("reset"),
+                Poll::Ready(Err(error)) => return self.body_failed(broken(error.kind())),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use http::StatusCode;
 use ringway_api::{Blame, BodyError, BodyStream, Chunk, ChunkQueue, Frame, Io, Tunnel};
 
-use crate::body::{BodyLimits, Decoded, Decoder};
+use crate::body::{BodyLimits, Decoded, Decoder, broken};
 
 /// The stream and what has been received from it. What only some requests need comes and goes with them: thousands of
 /// idle connections are one of these each.
@@ -297,7 +297,7 @@ impl<I: Io> Wire<I> {
                     let error = BodyError::new(Blame::Downstream, "incomplete_body");
                     return self.failed(error.with_status(StatusCode::BAD_REQUEST));
                 }
-                Input::Failed(_) => return self.failed(BodyError::new(Blame::Downstream, "reset")),
+                Input::Failed(kind) => return self.failed(BodyError::new(Blame::Downstream, broken(kind))),
             }
             if self.take_owed_continue() {
                 self.send_continue(cx);

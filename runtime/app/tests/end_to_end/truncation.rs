@@ -90,10 +90,14 @@ fn a_response_that_is_cut_off_is_not_passed_on_as_whole() {
         write!(stream, "HTTP/1.1 200 OK\r\n{framing}\r\nhalf of it").ok();
         if head.contains("-said ") { finish(stream) } else { cut(stream) }
     });
-    let proxy = Proxy::start_with(|dir, web, _, admin| {
+    let mut proxy = Proxy::start_with(|dir, web, _, admin| {
         authority.save(dir, "ca.pem");
-        let listener = format!("name: web, address: '{web}', protocol: http1, routes: {}", routes("app"));
-        let tls = format!("tls: {{ ca: '{}/ca.pem', sni: app.internal }}", dir.display());
+        let at = dir.display();
+        let log = format!(
+            "access_log: {{ path: '{at}/access.log', format: \"%REQ(:PATH)% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\" }}"
+        );
+        let listener = format!("name: web, address: '{web}', protocol: http1, {log}, routes: {}", routes("app"));
+        let tls = format!("tls: {{ ca: '{at}/ca.pem', sni: app.internal }}");
         config(admin, &[listener], &[format!("name: app, endpoints: ['{}'], {tls}", upstream.address)])
     });
     let answer = |path: &str| {
@@ -107,8 +111,18 @@ fn a_response_that_is_cut_off_is_not_passed_on_as_whole() {
         let cut = answer(path);
         assert!(!cut.ends_with("\r\n0\r\n\r\n"), "{path}: {cut}");
         assert!(cut.is_empty() || cut.contains("half of it") || cut.starts_with("HTTP/1.1 502"), "{path}: {cut}");
-        eventually(path, || proxy.stat("cluster.app.upstream_cx_protocol_error") == failed);
+        eventually(path, || proxy.stat("cluster.app.upstream_rq_rx_reset") == failed);
     }
+    proxy.signal("TERM");
+    assert!(proxy.ended().success());
+    let log = std::fs::read_to_string(proxy.dir.join("access.log")).unwrap();
+    let expected = [
+        "/close-said - via_upstream",
+        "/close UC truncated",
+        "/length UC truncated",
+        "/length-said UC incomplete_body",
+    ];
+    assert_eq!(log.lines().collect::<Vec<_>>(), expected);
 }
 
 /// An upstream that tells what came on each connection and how it ended.
