@@ -14,6 +14,7 @@ mod configs;
 mod edge;
 mod http2;
 mod life;
+mod local;
 mod proxy;
 mod refusals;
 mod renewal;
