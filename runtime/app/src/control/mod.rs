@@ -1,5 +1,6 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
+mod hosts;
 mod plan;
 mod publish;
 mod tls;
@@ -19,7 +20,8 @@ use crate::names::Names;
 use crate::watched::Watched;
 use crate::workers::{Command, Workers};
 
-pub(crate) use plan::{Planner, Resolved};
+pub(crate) use hosts::Resolved;
+pub(crate) use plan::Planner;
 
 /// What configurations may name.
 pub(crate) const CATALOG: Catalog = Catalog {

@@ -2,22 +2,21 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use ringway_api::Address;
-use ringway_config::{Chain, Cluster, Listener, Service, Snapshot, Target, raw};
+use ringway_config::{Chain, Cluster, Listener, Service, Snapshot, raw};
 use ringway_io::tls::ServerTls;
 use ringway_proxy::{
     CertDetail, ChainPlan, ClientCert, ClusterPlan, ForwardPolicy, ListenerPlan, LogPlan, Options, PathPolicy, Plan,
     ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
-use ringway_upstream::{BreakerLimits, HostParams};
+use ringway_upstream::BreakerLimits;
 
+use super::hosts::{self, Resolved};
 use super::tls::Contexts;
 
 /// What plans are made with, and what of them outlives each.
@@ -31,9 +30,6 @@ pub(crate) struct Planner {
     /// The plan in force, with the snapshot it was made of.
     last: Option<(Arc<Snapshot>, Arc<Plan>)>,
 }
-
-/// Addresses by name and port.
-pub(crate) type Resolved = HashMap<(String, u16), Arc<[SocketAddr]>>;
 
 impl Planner {
     pub(crate) fn new(registry: Arc<Registry>, logs: LogWriter, workers: usize) -> Self {
@@ -111,7 +107,7 @@ impl Planner {
         before: Option<(&Snapshot, &Plan)>,
         resolved: &Resolved,
     ) -> Arc<ClusterPlan> {
-        let hosts = hosts(cluster, resolved);
+        let hosts = hosts::of(cluster, resolved);
         let same = before.and_then(|(snapshot, plan)| {
             let at = snapshot.clusters.iter().position(|other| Arc::ptr_eq(other, cluster))?;
             let context = self.contexts.client(&cluster.raw.name).map(Arc::as_ptr);
@@ -290,31 +286,6 @@ fn client_cert(raw: &raw::HeaderPolicy) -> ClientCert {
         raw::ClientCertForwarding::SanitizeSet => ClientCert::SanitizeSet(details()),
         raw::ClientCertForwarding::AlwaysForwardOnly => ClientCert::AlwaysForwardOnly,
     }
-}
-
-/// A cluster's hosts: every address of a name is a host of its own.
-fn hosts(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
-    let mut hosts = Vec::new();
-    for endpoint in &cluster.endpoints {
-        let name = match &endpoint.target {
-            Target::Name { host, .. } => Some(Arc::<str>::from(host.as_str())),
-            Target::Address(_) => None,
-        };
-        let host = |address: Address| HostParams {
-            address,
-            alternates: Vec::new(),
-            weight: endpoint.weight,
-            name: name.clone(),
-        };
-        match &endpoint.target {
-            Target::Address(address) => hosts.push(host(address.clone())),
-            Target::Name { host: name, port } => {
-                let addresses = resolved.get(&(name.clone(), *port));
-                hosts.extend(addresses.into_iter().flat_map(|found| found.iter()).map(|ip| host(Address::Ip(*ip))));
-            }
-        }
-    }
-    hosts
 }
 
 /// A number that changes with what connections are made of.

@@ -30,6 +30,9 @@ pub struct Cluster {
     pub lb: String,
     /// Its hosts.
     pub endpoints: Vec<Endpoint>,
+    /// Which addresses of endpoints that are names are used.
+    #[serde(default)]
+    pub dns_family: DnsFamily,
     /// How long a connection may take to come about.
     #[serde(default = "five_seconds")]
     pub connect_timeout: Millis,
@@ -76,6 +79,22 @@ impl Default for Limits {
     fn default() -> Self {
         Self { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024 }
     }
+}
+
+/// Which addresses of a name are used, and what is one host.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum DnsFamily {
+    /// Every IPv6 address is a host, with the name's IPv4 addresses tried where it does not answer at once (RFC 8305);
+    /// of names without IPv6 addresses, every IPv4 address.
+    #[default]
+    Auto,
+    /// IPv4 only, every address a host.
+    V4,
+    /// IPv6 only, every address a host.
+    V6,
+    /// Every address is a host, of either family.
+    All,
 }
 
 /// A host: its address, or its address with a weight.

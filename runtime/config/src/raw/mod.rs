@@ -13,7 +13,7 @@ use ringway_api::{ByteSize, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{Cluster, Endpoint, Limits, WeightedEndpoint};
+pub use cluster::{Cluster, DnsFamily, Endpoint, Limits, WeightedEndpoint};
 pub use listener::{
     AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
     Transport,

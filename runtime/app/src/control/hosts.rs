@@ -1,0 +1,100 @@
+//! From a cluster's endpoints to its hosts.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringway_api::Address;
+use ringway_config::raw::DnsFamily;
+use ringway_config::{Cluster, Endpoint, Target};
+use ringway_upstream::HostParams;
+
+/// Addresses by name and port.
+pub(crate) type Resolved = HashMap<(String, u16), Arc<[SocketAddr]>>;
+
+/// A cluster's hosts; none of a name that is not resolved.
+pub(super) fn of(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
+    let mut hosts = Vec::new();
+    for endpoint in &cluster.endpoints {
+        match &endpoint.target {
+            Target::Address(address) => hosts.push(host(address.clone(), Vec::new(), endpoint, None)),
+            Target::Name { host: name, port } => {
+                let known = resolved.get(&(name.clone(), *port));
+                let name = Arc::<str>::from(name.as_str());
+                let chosen = choose(known.map_or(&[][..], |known| known), cluster.raw.dns_family);
+                hosts.extend(chosen.into_iter().map(|(first, others)| {
+                    let others = others.into_iter().map(Address::Ip).collect();
+                    host(Address::Ip(first), others, endpoint, Some(&name))
+                }));
+            }
+        }
+    }
+    hosts
+}
+
+fn host(address: Address, alternates: Vec<Address>, endpoint: &Endpoint, name: Option<&Arc<str>>) -> HostParams {
+    HostParams { address, alternates, weight: endpoint.weight, name: name.cloned() }
+}
+
+/// The hosts that a name's addresses make: of each the first address, and those to fall back to.
+fn choose(known: &[SocketAddr], family: DnsFamily) -> Vec<(SocketAddr, Vec<SocketAddr>)> {
+    let (v4, v6): (Vec<_>, Vec<_>) = known.iter().copied().partition(SocketAddr::is_ipv4);
+    let alone = |addresses: Vec<SocketAddr>| addresses.into_iter().map(|address| (address, Vec::new())).collect();
+    match family {
+        DnsFamily::All => alone(known.to_vec()),
+        DnsFamily::V4 => alone(v4),
+        DnsFamily::V6 => alone(v6),
+        DnsFamily::Auto if v6.is_empty() => alone(v4),
+        DnsFamily::Auto => {
+            // Nobody knows which of them are one machine. Dealt out, none is left over and none is everybody's.
+            let hosts = v6.len();
+            let fall_back = |at: usize| match v4.get(at) {
+                Some(_) => v4.iter().skip(at).step_by(hosts).copied().collect(),
+                None => v4.iter().cycle().nth(at).copied().into_iter().collect(),
+            };
+            v6.into_iter().enumerate().map(|(at, first)| (first, fall_back(at))).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(known: &[&str], family: DnsFamily) -> String {
+        let known: Vec<SocketAddr> = known.iter().map(|text| text.parse().unwrap()).collect();
+        let join = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let hosts = choose(&known, family).into_iter().map(|(first, others)| {
+            if others.is_empty() { first.to_string() } else { format!("{first} or {}", join(&others)) }
+        });
+        hosts.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn both_families_of_one_name_are_one_host() {
+        let local = ["127.0.0.1:80", "[::1]:80"];
+        assert_eq!(chosen(&local, DnsFamily::Auto), "[::1]:80 or 127.0.0.1:80");
+        assert_eq!(chosen(&local, DnsFamily::All), "127.0.0.1:80, [::1]:80");
+        assert_eq!(chosen(&local, DnsFamily::V4), "127.0.0.1:80");
+        assert_eq!(chosen(&local, DnsFamily::V6), "[::1]:80");
+    }
+
+    #[test]
+    fn names_of_one_family_have_a_host_for_every_address() {
+        for family in [DnsFamily::Auto, DnsFamily::V4, DnsFamily::All] {
+            assert_eq!(chosen(&["10.0.0.1:80", "10.0.0.2:80"], family), "10.0.0.1:80, 10.0.0.2:80");
+        }
+        for family in [DnsFamily::Auto, DnsFamily::V6, DnsFamily::All] {
+            assert_eq!(chosen(&["[fd00::1]:80"], family), "[fd00::1]:80");
+        }
+        assert_eq!(chosen(&["[fd00::1]:80"], DnsFamily::V4), "");
+        assert_eq!(chosen(&[], DnsFamily::Auto), "");
+    }
+
+    #[test]
+    fn addresses_to_fall_back_to_are_dealt_out() {
+        let (a, b, c, x, y) = ("10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "[fd00::1]:1", "[fd00::2]:1");
+        assert_eq!(chosen(&[a, b, c, x, y], DnsFamily::Auto), format!("{x} or {a} {c}, {y} or {b}"));
+        assert_eq!(chosen(&[a, x, y], DnsFamily::Auto), format!("{x} or {a}, {y} or {a}"));
+    }
+}
