@@ -34,6 +34,8 @@ struct Link<C> {
     /// The connection takes no more calls: it has ended, or the peer has said so.
     closed: Cell<bool>,
     draining: Cell<bool>,
+    /// Nothing is read, until the consumer of a large answer has taken what there is.
+    stalled: Cell<bool>,
     /// There was a call before the first of those under way.
     reused: Cell<bool>,
     /// The first call on an idle connection: the driver is to remember how much the peer had acknowledged.
@@ -53,6 +55,7 @@ pub(crate) fn connect<C: RpcCodec, I: Io>(options: Arc<RpcOptions>, io: I, conn:
         calls: RefCell::new(Calls::new(C::ID_BITS)),
         closed: Cell::new(false),
         draining: Cell::new(false),
+        stalled: Cell::new(false),
         reused: Cell::new(false),
         mark: Cell::new(false),
         idle: RefCell::default(),
@@ -77,8 +80,9 @@ pub(crate) fn connect<C: RpcCodec, I: Io>(options: Arc<RpcOptions>, io: I, conn:
 impl<C: RpcCodec> UpstreamConn for Client<C> {
     fn free_slots(&self) -> usize {
         let link = &*self.0;
-        // A frame that is being passed on piece by piece would make others wait for its sender.
-        if link.closed.get() || link.is_draining() || link.out.is_claimed() || link.out.is_broken() {
+        // A frame that is being passed on piece by piece would make others wait for its sender, or for its consumer.
+        let held = link.out.is_claimed() || link.stalled.get();
+        if held || link.closed.get() || link.is_draining() || link.out.is_broken() {
             return 0;
         }
         link.most().saturating_sub(link.calls.borrow().open())
@@ -186,7 +190,7 @@ impl<C: RpcCodec, I: Io> Driver<C, I> {
                 received: self.received,
                 taken: link.out.taken(),
                 backed_up: !sent,
-                claimed: link.out.is_claimed(),
+                excused: link.out.is_claimed() || link.stalled.get(),
                 stuck: link.out.waiting() > 0 || (!self.reader.is_clean() && self.feed.is_none()),
                 busy,
             };
@@ -209,7 +213,9 @@ impl<C: RpcCodec, I: Io> Driver<C, I> {
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..BURST {
             loop {
-                if self.feed.as_ref().is_some_and(|feed| !feed.has_room(cx)) {
+                let stalled = self.feed.as_ref().is_some_and(|feed| !feed.has_room(cx));
+                self.link.stalled.set(stalled);
+                if stalled {
                     return Poll::Pending;
                 }
                 match self.reader.next(&self.link.codec, self.link.options.limits()) {

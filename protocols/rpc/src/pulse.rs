@@ -34,8 +34,8 @@ pub(crate) struct Vitals {
     pub(crate) stuck: bool,
     /// The transport has not taken all there was to be sent.
     pub(crate) backed_up: bool,
-    /// A frame is being sent piece by piece.
-    pub(crate) claimed: bool,
+    /// No heartbeat can be sent, in the middle of a frame; or none is read, while others take what was read before.
+    pub(crate) excused: bool,
     /// Calls are under way.
     pub(crate) busy: bool,
 }
@@ -75,9 +75,9 @@ impl Pulse {
 
     /// What is due now; `None` after the task behind `cx` will be woken for what comes next.
     pub(crate) fn poll(&mut self, now: Time, vitals: Vitals, cx: &mut Context<'_>) -> Option<Tick> {
-        // A heartbeat cannot be sent in the middle of a frame; and whoever takes what waits for it is there.
+        // Whoever takes what waits for it is there.
         let takes = self.backed_up && self.taken != vitals.taken;
-        if self.received != vitals.received || vitals.claimed || takes {
+        if self.received != vitals.received || vitals.excused || takes {
             self.heartbeat.heard(now);
         }
         self.backed_up = vitals.backed_up;

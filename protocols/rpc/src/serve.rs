@@ -53,6 +53,8 @@ struct Server<C: RpcCodec, I, H> {
     /// The body that is being received.
     feed: Option<Feed>,
     received: u64,
+    /// Nothing is read, until there is room for what comes next.
+    stalled: bool,
     phase: Phase,
     /// The goodbye has been said.
     goaway: bool,
@@ -97,6 +99,7 @@ pub(crate) async fn serve<C: RpcCodec, I: Io, H: Handler>(
         pulse,
         feed: None,
         received: 0,
+        stalled: false,
         phase: Phase::Open,
         goaway: false,
         since: None,
@@ -187,7 +190,7 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
                 received: self.received,
                 taken: out.taken(),
                 backed_up: !sent,
-                claimed: out.is_claimed(),
+                excused: out.is_claimed() || self.stalled,
                 stuck: out.waiting() > 0 || (!self.reader.is_clean() && self.feed.is_none()),
                 busy: !idle,
             };
@@ -215,11 +218,13 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
 
     /// Reads as much as there is, and as may be under way at once.
     fn read(&mut self, cx: &mut Context<'_>) {
+        self.stalled = false;
         for _ in 0..BURST {
             let full = loop {
                 if !self.may_go_on(cx) {
                     // What comes next waits, but that the client has gone must be known: its calls are cancelled.
                     if self.feed.is_some() || self.reader.has_unread() {
+                        self.stalled = true;
                         return;
                     }
                     break true;

@@ -231,6 +231,36 @@ fn a_frame_that_takes_long_is_no_sign_of_a_dead_peer() {
     assert_eq!(world.upstream.free_slots(), 256);
 }
 
+/// New calls went to a connection that nothing was read from, as long as a client took nothing of a large answer.
+#[test]
+fn a_client_that_does_not_read_is_in_nobody_elses_way() {
+    let mut world = world();
+    world.ask(call(3, b"x"));
+    let answer = response(id(&world.asked()), 0, &[], &vec![b'x'; 2_000_000]);
+    let RpcWorld { sim, server, .. } = &mut world;
+    let server = std::mem::replace(server, ringway_testkit::pair(PairOptions::default()).0);
+    let sent = sim.spawn_with_result(async move {
+        let mut server = server;
+        let sent = server.send(&answer).await;
+        (server, sent.is_ok())
+    });
+    sim.run_until_quiet();
+    assert!(sent.borrow().is_none());
+    assert_eq!(world.upstream.free_slots(), 0);
+    // What is not read cannot be missed.
+    for _ in 0..5 {
+        world.sim.advance(Duration::from_secs(50));
+        world.client.recv_now();
+    }
+    while sent.borrow().is_none() {
+        world.client.recv_now();
+        world.sim.run_until_quiet();
+    }
+    let Some((_server, true)) = sent.borrow_mut().take() else { panic!("the connection was given up") };
+    while !world.answered().is_empty() {}
+    assert_eq!(world.upstream.free_slots(), 256);
+}
+
 /// Both at once.
 async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
