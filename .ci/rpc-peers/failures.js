@@ -89,6 +89,24 @@ async function silent({ ports, server }, tongues) {
   for (const wire of wires) wire.socket.destroy();
 }
 
+/** A client that asks for much and reads nothing: others are served. */
+async function unread({ ports }, tongue) {
+  const deaf = new Wire(tongue, ports.mixed);
+  await deaf.call('echo', [ 'x' ]);
+  deaf.socket.removeAllListeners('data');
+  deaf.socket.unpipe();
+  deaf.socket.pause();
+  for (let i = 0; i < 60; i++) deaf.call('echo', [ 'x'.repeat(700000) ]).catch(() => {});
+  const others = await Promise.all([ ...Array(4) ].map(() => consumer(tongue, ports.mixed)));
+  // What was under way on a connection when it came to stand still has to wait.
+  await eventually('others are served at once', async () => {
+    const calls = [ ...Array(40).keys() ].map(i => others[i % others.length].invoke('echo', [ 'x' ]));
+    for (const call of calls) call.catch(() => {});
+    return Promise.race([ Promise.all(calls).then(() => true, () => false), sleep(1000).then(() => false) ]);
+  }, 15000);
+  deaf.socket.destroy();
+}
+
 /** Callers that do nothing else: their good answers are counted, and their bad ones must have been answers. */
 function load(peers, text) {
   const load = { good: 0, bad: 0, longest: 0, running: true };
@@ -171,4 +189,4 @@ async function drained({ ports, ringway }, tongues) {
   return `${asked} asked, ${finished} answered, ${late} too late`;
 }
 
-module.exports = { deadline, drained, malformed, nowhere, restart, silent };
+module.exports = { deadline, drained, malformed, nowhere, restart, silent, unread };

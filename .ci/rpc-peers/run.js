@@ -25,6 +25,7 @@ function checks() {
     ...each('no route and no upstream', failures.nowhere),
     ...each('deadlines', failures.deadline),
     ...each('malformed frames', failures.malformed),
+    ...each('a client that does not read', failures.unread),
     [ 'dubbo2.js: calls', calls.dubbo2js ],
     [ 'exceptions are counted', world => calls.exceptionsCounted(world, DUBBO) ],
     [ 'every protocol on one port', world => calls.sniffed(world, TONGUES) ],
