@@ -96,7 +96,8 @@ async function unread({ ports }, tongue) {
   deaf.socket.removeAllListeners('data');
   deaf.socket.unpipe();
   deaf.socket.pause();
-  for (let i = 0; i < 60; i++) deaf.call('echo', [ 'x'.repeat(700000) ]).catch(() => {});
+  const patient = { timeout: 60000, requestProps: { timeout: '60000' } };
+  for (let i = 0; i < 60; i++) deaf.call('echo', [ 'x'.repeat(700000) ], patient).catch(() => {});
   const others = await Promise.all([ ...Array(4) ].map(() => consumer(tongue, ports.mixed)));
   // What was under way on a connection when it came to stand still has to wait.
   await eventually('others are served at once', async () => {
