@@ -134,8 +134,11 @@ fn a_response_that_is_cut_off_is_not_passed_on_as_whole() {
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
 }
 
+/// What came on a connection, and how it ended.
+type Came = (Vec<u8>, io::Result<()>);
+
 /// An upstream that tells what came on each connection and how it ended.
-fn recorder() -> (SocketAddr, mpsc::Receiver<(Vec<u8>, io::Result<()>)>) {
+fn recorder() -> (SocketAddr, mpsc::Receiver<Came>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, told) = mpsc::channel();
