@@ -23,6 +23,8 @@ fn sigterm_finishes_what_is_under_way() {
     let mut busy = Client::connect(proxy.web);
     busy.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("the request is under way", || upstream.heads.lock().unwrap().len() == 1);
+    // One that is still in the listener's queue would be reset with it.
+    eventually("both are accepted", || proxy.stat("http.web.downstream_cx_active") == 2);
     proxy.signal("TERM");
     assert!(idle.rest().is_empty(), "idle connections are closed in order");
     eventually("which is counted", || proxy.stat("http.web.downstream_cx_drain_close") == 1);
