@@ -6,6 +6,7 @@
 const calls = require('./calls');
 const failures = require('./failures');
 const { TONGUES } = require('./peers');
+const { transcoded } = require('./transcoding');
 const { World } = require('./world');
 
 const LIMIT = 150000;
@@ -27,6 +28,7 @@ function checks() {
     ...each('malformed frames', failures.malformed),
     ...each('a client that does not read', failures.unread),
     [ 'dubbo2.js: calls', calls.dubbo2js ],
+    [ 'HTTP with JSON to Dubbo', transcoded ],
     [ 'exceptions are counted', world => calls.exceptionsCounted(world, DUBBO) ],
     [ 'every protocol on one port', world => calls.sniffed(world, TONGUES) ],
     [ 'a provider that is silent', world => failures.silent(world, TONGUES) ],

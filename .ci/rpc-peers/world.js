@@ -8,6 +8,7 @@ const http = require('http');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const transcoding = require('./transcoding');
 
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 
@@ -65,6 +66,7 @@ function configuration(ports) {
   return `workers: 2
 admin: { address: "127.0.0.1:${ports.admin}" }
 listeners:${listener('mixed')}${listener('beating')}
+  - { name: json, address: "127.0.0.1:${ports.json}", routes: mixed, filters: ${transcoding.filter()} }
 routes:${routes('mixed')}${routes('beating')}
 clusters:${clusters('mixed', '{}', provider)}${clusters('beating', BEATS, provider)}${clusters('down', '{}', () => ports.down)}
   - { name: web, endpoints: ["127.0.0.1:${ports.web}"] }
@@ -74,7 +76,7 @@ clusters:${clusters('mixed', '{}', provider)}${clusters('beating', BEATS, provid
 class World {
   /** Starts Ringway and the providers. */
   async start(binary) {
-    const names = [ 'mixed', 'beating', 'admin', 'bolt', 'dubbo', 'down', 'web' ];
+    const names = [ 'mixed', 'beating', 'admin', 'bolt', 'dubbo', 'down', 'web', 'json' ];
     const free = await freePorts(names.length);
     this.ports = Object.fromEntries(names.map((name, at) => [ name, free[at] ]));
     this.children = [];
