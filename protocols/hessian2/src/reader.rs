@@ -312,6 +312,11 @@ impl<'a> Reader<'a> {
             short => usize::from(short),
         };
         let start = self.at;
+        // Nearly all text, and nearly all of it in one look.
+        if self.bytes.get(start..start.saturating_add(units)).is_some_and(<[u8]>::is_ascii) {
+            self.take(units)?;
+            return Ok(start..self.at);
+        }
         while units > 0 {
             let (len, counts) = match self.peek()? {
                 0x00..=0x7f => {
