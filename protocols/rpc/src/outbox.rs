@@ -13,6 +13,9 @@ const ROOM: usize = 256 << 10;
 /// does not read.
 const DEFERRED: usize = 64 << 10;
 
+/// The most room that is made beforehand.
+const MOST_USUAL: usize = 64 << 10;
+
 /// Shared by the loop that sends and the calls that write.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(RefCell<State>);
@@ -21,6 +24,8 @@ pub(crate) struct Outbox(RefCell<State>);
 struct State {
     /// Small frames are copied together.
     text: Vec<u8>,
+    /// How much that was the last time: room for as much is made with the first frame. An idle connection keeps none.
+    usual: usize,
     queue: ChunkQueue,
     /// A frame is being written piece by piece, and nothing may come between.
     claimed: bool,
@@ -61,6 +66,9 @@ impl Outbox {
     /// Writes a whole frame, or what a claimed one begins with.
     pub(crate) fn write<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let state = &mut *self.0.borrow_mut();
+        if state.text.capacity() == 0 {
+            state.text.reserve(state.usual);
+        }
         let before = state.text.len();
         let result = write(&mut state.text);
         state.written += (state.text.len() - before) as u64;
@@ -164,9 +172,8 @@ impl State {
     /// Moves what was copied together behind what is queued.
     fn settle(&mut self) {
         if !self.text.is_empty() {
-            let room = self.text.len();
-            let text = std::mem::replace(&mut self.text, Vec::with_capacity(room.min(16 << 10)));
-            self.queue.push(Chunk::from(text));
+            self.usual = self.text.len().min(MOST_USUAL);
+            self.queue.push(Chunk::from(std::mem::take(&mut self.text)));
         }
     }
 
