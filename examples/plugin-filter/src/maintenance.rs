@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use ringway_api::{Action, LocalReply, Request, Response, StreamCx, StreamFilter, Time};
+use ringway_api::{Action, FilterCx, FilterStats, LocalReply, Request, Response, Stat, StreamCx, StreamFilter, Time};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,7 +11,11 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub struct Maintenance {
     closed: Arc<Vec<Box<[u8]>>>,
+    stats: FilterStats,
 }
+
+/// The row of [`Maintenance::STATS`].
+const REFUSED: usize = 0;
 
 /// The options of [`Maintenance`].
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -27,6 +31,7 @@ pub struct Began(Option<Time>);
 
 impl StreamFilter for Maintenance {
     const NAME: &'static str = "maintenance";
+    const STATS: &'static [Stat] = &[Stat::counter("refused", "Requests below a closed path.")];
     type Config = MaintenanceConfig;
     type Compiled = Vec<Box<[u8]>>;
     type State = Began;
@@ -40,8 +45,8 @@ impl StreamFilter for Maintenance {
         Ok(config.closed.into_iter().map(|path| path.into_bytes().into_boxed_slice()).collect())
     }
 
-    fn build(config: Arc<Self::Compiled>, _: Option<&Self>) -> Self {
-        Self { closed: config }
+    fn build(config: Arc<Self::Compiled>, _: Option<&Self>, cx: FilterCx) -> Self {
+        Self { closed: config, stats: cx.stats }
     }
 
     fn on_request(&self, began: &mut Began, request: &mut Request, cx: &StreamCx) -> Action {
@@ -52,6 +57,7 @@ impl StreamFilter for Maintenance {
         if !self.closed.iter().any(|closed| below(closed)) {
             return Action::Continue;
         }
+        self.stats.inc(REFUSED);
         let reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "closed for maintenance", "maintenance");
         Action::Reply(Box::new(reply))
     }

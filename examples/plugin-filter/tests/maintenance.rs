@@ -6,15 +6,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use ringway_api::{Action, DynFilter, FilterSpec, Request, RequestHead, Response, ResponseHead, StreamCx};
+use ringway_api::{Action, DynFilter, FilterCx, FilterSpec, FilterStats, Request, RequestHead, Response, ResponseHead, StreamCx};
 use ringway_plugins::Maintenance;
 use ringway_testkit::{Sim, test_conn};
 use serde_json::json;
 
 const SPEC: FilterSpec = FilterSpec::of::<Maintenance>();
 
-fn filter(options: serde_json::Value) -> Rc<dyn DynFilter> {
-    (SPEC.build)((SPEC.compile)(options).unwrap(), None).unwrap()
+fn filter(options: serde_json::Value, cx: &StreamCx) -> (Rc<dyn DynFilter>, FilterStats) {
+    let stats = FilterStats::new(SPEC.stats.len());
+    let build = FilterCx { env: Rc::clone(&cx.conn.env), stats: stats.clone(), workers: 1 };
+    ((SPEC.build)((SPEC.compile)(options).unwrap(), None, build).unwrap(), stats)
 }
 
 fn get(path: &str) -> Request {
@@ -25,7 +27,7 @@ fn get(path: &str) -> Request {
 fn closed_paths_are_answered_and_others_are_timed() {
     let sim = Sim::new(1);
     let cx = StreamCx::new(test_conn(&sim));
-    let filter = filter(json!({ "closed": ["/shop"] }));
+    let (filter, stats) = filter(json!({ "closed": ["/shop"] }), &cx);
     for (path, closed) in [("/shop", true), ("/shop/cart?x", true), ("/shopping", false), ("/", false)] {
         let mut stream = Rc::clone(&filter).stream();
         let action = stream.on_request(&mut get(path), &cx);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use ringway_api::{Action, Body, Known, Request, Response, ResponseHead, StreamCx, StreamFilter};
+use ringway_api::{Action, Body, FilterCx, Known, Request, Response, ResponseHead, StreamCx, StreamFilter};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -77,7 +77,7 @@ impl StreamFilter for GrpcHealthCheck {
         Ok(config.services.into_iter().map(|(name, health)| (name.into_boxed_str(), health)).collect())
     }
 
-    fn build(config: Arc<Self::Compiled>, _: Option<&Self>) -> Self {
+    fn build(config: Arc<Self::Compiled>, _: Option<&Self>, _: FilterCx) -> Self {
         Self { services: config }
     }
 

@@ -12,7 +12,9 @@ mod text;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use ringway_api::{Action, Body, InvalidField, Known, Request, RequestHead, Response, StreamCx, StreamFilter};
+use ringway_api::{
+    Action, Body, FilterCx, InvalidField, Known, Request, RequestHead, Response, StreamCx, StreamFilter,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -52,7 +54,7 @@ impl StreamFilter for GrpcWeb {
         Ok(())
     }
 
-    fn build(_: Arc<()>, _: Option<&Self>) -> Self {
+    fn build(_: Arc<()>, _: Option<&Self>, _: FilterCx) -> Self {
         Self
     }
 

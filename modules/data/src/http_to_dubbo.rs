@@ -16,7 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use ringway_api::{Action, Body, InvalidField, Known, Request, RequestHead, Response, StreamCx, StreamFilter, rpc};
+use ringway_api::{
+    Action, Body, FilterCx, InvalidField, Known, Request, RequestHead, Response, StreamCx, StreamFilter, rpc,
+};
 
 use self::call::{Call, CallBody, Told};
 pub use self::config::{HttpToDubboConfig, MappingConfig, ParameterConfig};
@@ -56,7 +58,7 @@ impl StreamFilter for HttpToDubbo {
         Rules::compile(config)
     }
 
-    fn build(rules: Arc<Rules>, _: Option<&Self>) -> Self {
+    fn build(rules: Arc<Rules>, _: Option<&Self>, _: FilterCx) -> Self {
         Self { rules }
     }
 
@@ -73,7 +75,7 @@ impl StreamFilter for HttpToDubbo {
         match outcome {
             Ok(told) => {
                 *state = Some(Transcoded { told });
-                Action::Continue
+                Action::Reroute
             }
             Err(fault) => Action::Respond(Box::new(fault.response())),
         }

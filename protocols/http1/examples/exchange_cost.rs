@@ -164,12 +164,12 @@ impl<C: UpstreamConn> Handler for Forward<C> {
             ExchangeEvent::Final(head, BodyStart::Complete(body)) => Response { head, body },
             _ => unreachable!("the response is whole"),
         };
-        Reply { response, observer: Ignore, close: false }
+        Reply { response, observer: Ignore, close: false, reset: false }
     }
 
     fn refuse(&self, _: LocalReply, _: &StreamCx) -> Reply<Ignore> {
         let head = ResponseHead::default();
-        Reply { response: Response { head, body: Body::Empty }, observer: Ignore, close: true }
+        Reply { response: Response { head, body: Body::Empty }, observer: Ignore, close: true, reset: false }
     }
 }
 

@@ -114,13 +114,18 @@ impl Handler for TestHandler {
         let mut guard = CancelGuard(Some(Rc::clone(&self.log)));
         let answer = (self.answer)(request, cx, Rc::clone(&self.log)).await;
         guard.0 = None;
-        Reply { response: answer.response, observer: TestObserver(Some(Rc::clone(&self.log))), close: answer.close }
+        Reply {
+            response: answer.response,
+            observer: TestObserver(Some(Rc::clone(&self.log))),
+            close: answer.close,
+            reset: false,
+        }
     }
 
     fn refuse(&self, why: LocalReply, _: &StreamCx) -> Reply<TestObserver> {
         let response = why.response();
         self.log.borrow_mut().refused.push(why);
-        Reply { response, observer: TestObserver(Some(Rc::clone(&self.log))), close: true }
+        Reply { response, observer: TestObserver(Some(Rc::clone(&self.log))), close: true, reset: false }
     }
 }
 

@@ -1,27 +1,75 @@
 //! Stream filters: what looks at, changes or answers requests and responses on their way.
 
 use std::any::Any;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use crate::{LocalReply, Request, Response, StreamCx};
+use crate::{Env, FilterStats, LocalBoxFuture, LocalReply, Request, Response, Stat, StreamCx};
 
 /// What a filter wants done with a request.
-#[derive(Debug)]
 pub enum Action {
     /// On to the next filter.
     Continue,
+    /// On to the next filter; before the request is sent it is routed anew, because something that routes look at has
+    /// changed. The filters stay those of the route it had. From a filter that stands on a route it is no more than
+    /// `Continue`: its requests go where that route says.
+    Reroute,
     /// Answer it here. Filters that have seen the request see the reply.
     Reply(Box<LocalReply>),
     /// Answer it here with more than a local reply can say.
     Respond(Box<Response>),
+    /// Wait for this, then do what it says. Dropped when the request is cancelled before it is ready. How long it may
+    /// take is the filter's own affair: nothing else ends the wait but the client going away.
+    Wait(LocalBoxFuture<'static, Resume>),
+    /// End the stream without a response: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
+    Reset,
+}
+
+/// How a filter that waited goes on, with the request in its hands again.
+pub type Resume = Box<dyn FnOnce(&mut Request) -> Action>;
+
+impl Action {
+    /// Waits for a future, then goes on as its output says.
+    pub fn after<F: Future<Output = Action> + 'static>(future: F) -> Self {
+        Self::Wait(Box::pin(async move {
+            let action = future.await;
+            let resume: Resume = Box::new(move |_| action);
+            resume
+        }))
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Reroute => f.write_str("Reroute"),
+            Self::Reply(reply) => f.debug_tuple("Reply").field(reply).finish(),
+            Self::Respond(response) => f.debug_tuple("Respond").field(response).finish(),
+            Self::Wait(_) => f.write_str("Wait"),
+            Self::Reset => f.write_str("Reset"),
+        }
+    }
+}
+
+/// What a filter has of its worker.
+pub struct FilterCx {
+    /// Time, timers, tasks.
+    pub env: Rc<dyn Env>,
+    /// The cells of [`StreamFilter::STATS`], in that order.
+    pub stats: FilterStats,
+    /// How many workers there are: what is shared among them is in [`StreamFilter::Compiled`].
+    pub workers: usize,
 }
 
 /// A filter of one chain of filters: one value per worker and configuration; what belongs to one stream is in
-/// [`State`](Self::State).
+/// [`State`](Self::State), which is dropped when the response has passed the filters or the request is cancelled.
+///
+/// A route may bring filters of its own or other options for those of the chain: then another value is made with them.
 ///
 /// A filter that is interested in content replaces the body of the message by a stream of its own around it: content
 /// passes filters that do nothing with it at no cost.
@@ -31,6 +79,9 @@ pub trait StreamFilter: Sized + 'static {
 
     /// Its options. Unknown keys must be errors.
     type Config: DeserializeOwned + JsonSchema;
+
+    /// What it counts.
+    const STATS: &'static [Stat] = &[];
 
     /// The options, checked and made fit for use; shared by all workers.
     type Compiled: Send + Sync + 'static;
@@ -45,9 +96,9 @@ pub trait StreamFilter: Sized + 'static {
     fn compile(config: Self::Config) -> Result<Self::Compiled, String>;
 
     /// The filter of a worker. `old` is the one it takes the place of.
-    fn build(config: Arc<Self::Compiled>, old: Option<&Self>) -> Self;
+    fn build(config: Arc<Self::Compiled>, old: Option<&Self>, cx: FilterCx) -> Self;
 
-    /// Sees the request before it is routed.
+    /// Sees the request, whose route has been found, or that there is none.
     fn on_request(&self, state: &mut Self::State, request: &mut Request, cx: &StreamCx) -> Action {
         let _ = (state, request, cx);
         Action::Continue
@@ -121,13 +172,15 @@ impl<F: StreamFilter> DynStreamFilter for OfStream<F> {
 type Compiled = Arc<dyn Any + Send + Sync>;
 
 /// [`FilterSpec::build`].
-type BuildFn = fn(Compiled, Option<&dyn DynFilter>) -> Option<Rc<dyn DynFilter>>;
+type BuildFn = fn(Compiled, Option<&dyn DynFilter>, FilterCx) -> Option<Rc<dyn DynFilter>>;
 
 /// A filter as the catalogue lists it.
 #[derive(Clone, Copy)]
 pub struct FilterSpec {
     /// The name in configurations.
     pub name: &'static str,
+    /// What it counts.
+    pub stats: &'static [Stat],
     /// Reads and compiles the options; the error says what is wrong with them.
     pub compile: fn(serde_json::Value) -> Result<Compiled, String>,
     /// Builds the filter of a worker from what `compile` made, taking over from an older one of the same name.
@@ -140,7 +193,7 @@ pub struct FilterSpec {
 impl FilterSpec {
     /// The specification of a filter.
     pub const fn of<F: StreamFilter>() -> Self {
-        Self { name: F::NAME, compile: compile::<F>, build: build::<F>, schema: schema::<F> }
+        Self { name: F::NAME, stats: F::STATS, compile: compile::<F>, build: build::<F>, schema: schema::<F> }
     }
 }
 
@@ -151,10 +204,10 @@ fn compile<F: StreamFilter>(raw: serde_json::Value) -> Result<Compiled, String> 
     Ok(Arc::new(F::compile(config)?))
 }
 
-fn build<F: StreamFilter>(options: Compiled, old: Option<&dyn DynFilter>) -> Option<Rc<dyn DynFilter>> {
+fn build<F: StreamFilter>(options: Compiled, old: Option<&dyn DynFilter>, cx: FilterCx) -> Option<Rc<dyn DynFilter>> {
     let compiled = options.downcast::<F::Compiled>().ok()?;
     let old = old.and_then(|old| old.as_any().downcast_ref::<F>());
-    Some(Rc::new(F::build(compiled, old)))
+    Some(Rc::new(F::build(compiled, old, cx)))
 }
 
 fn schema<F: StreamFilter>(generator: &mut SchemaGenerator) -> Schema {

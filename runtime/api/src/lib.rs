@@ -8,6 +8,7 @@
 
 mod balance;
 mod body;
+mod cell;
 mod chunk;
 mod conn;
 mod date;
@@ -28,13 +29,14 @@ mod units;
 
 pub use balance::{BalancerSpec, DynBalancer, HostState, LoadBalancer, PickCx};
 pub use body::{Body, BodyError, BodyStream, Frame};
+pub use cell::{Counter, FilterStats, Gauge, Level, Stat};
 pub use chunk::{Chunk, ChunkQueue, Storage};
 pub use conn::{Address, ConnCx, ConnInfo};
 pub use date::http_date;
 pub use env::{Connect, ConnectError, Env, LocalBoxFuture, Time, Timer, TimerDriver};
 pub use error::{Blame, ConnError, ExchangeError, ExchangeErrorKind};
 pub use exchange::{BodyStart, Exchange, ExchangeEvent, UpstreamConn};
-pub use filter::{Action, DynFilter, DynStreamFilter, FilterSpec, StreamFilter};
+pub use filter::{Action, DynFilter, DynStreamFilter, FilterCx, FilterSpec, Resume, StreamFilter};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use head::{Request, RequestHead, Response, ResponseHead, Scheme, Tunnel, Version};
 pub use headers::{Headers, InvalidField, Known, Line, Span};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::{BodyError, ConnCx, LocalReply, Request, Response, ResponseHead};
+use crate::{Blame, BodyError, ConnCx, LocalReply, Request, Response, ResponseHead};
 
 /// Answers requests. The proxy implements it; protocols call it.
 pub trait Handler: Clone + 'static {
@@ -27,6 +27,16 @@ pub struct Reply<O> {
     pub observer: O,
     /// Close the connection after this response.
     pub close: bool,
+    /// The response must not go out: the stream is to be reset, and where the protocol has no such thing the connection.
+    pub reset: bool,
+}
+
+impl StreamEnd {
+    /// The end of a stream that was [reset](Reply::reset): no response went out because something here wanted none to.
+    pub fn of_reset(body_received: u64) -> Self {
+        let reason = EndReason::Body(BodyError::new(Blame::Local, "local_reset"));
+        Self { reason, body_sent: 0, body_received }
+    }
 }
 
 /// Sees the end of a stream. Dropping it unfinished means that the downstream went away.

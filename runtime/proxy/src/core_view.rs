@@ -6,16 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_api::{Address, Blame, ConnError, ConnInfo, Connect, Env, Io};
-use ringway_config::{Candidate, Filter};
+use ringway_config::Candidate;
 use ringway_upstream::{Cluster, ClusterParams, Describe, Factory, Secure, Services};
 
 use crate::entry::{Options, ProtocolEntry, Security};
 use crate::events::Counted;
+use crate::filter_sets::{Builder, FilterSets};
 use crate::listener::{ListenerHandle, ListenerView};
 use crate::log::AccessLog;
 use crate::plan::{ChainPlan, ClusterPlan, ListenerPlan, Plan, ServicePlan};
 use crate::timers::TimerPool;
-use crate::view::{ChainHandle, ChainView, ClusterView, NamedFilter, RawTransport, Service, Spoken};
+use crate::view::{ChainHandle, ChainView, ClusterView, RawTransport, Service, Spoken};
 use crate::worker::Worker;
 
 /// What a worker lends to its views.
@@ -32,6 +33,8 @@ pub struct Toolbox<I: Io> {
     pub protocols: &'static [ProtocolEntry<I>],
     /// The worker's number.
     pub number: usize,
+    /// How many workers there are.
+    pub workers: usize,
     timers: Rc<TimerPool>,
     worker: Rc<Worker>,
 }
@@ -53,10 +56,10 @@ impl<I: Io> Toolbox<I> {
         local_address: fn(&I) -> Option<Address>,
         security: Security<I>,
         protocols: &'static [ProtocolEntry<I>],
-        number: usize,
+        (number, workers): (usize, usize),
     ) -> Self {
         let timers = TimerPool::new(Rc::clone(&env));
-        Self { env, connect, local_address, security, protocols, number, timers, worker }
+        Self { env, connect, local_address, security, protocols, number, workers, timers, worker }
     }
 
     /// The protocols of a chain or cluster, with their options.
@@ -239,10 +242,12 @@ fn build_chain<I: Io>(
 ) -> ChainView<I> {
     let (service, filters, routes) = match &plan.service {
         ServicePlan::Streams { protocols, filters, routes } => {
-            (Service::Streams(tools.spoken(protocols)), build_filters(filters, old), Some(Arc::clone(routes)))
+            let with = Builder { env: &tools.env, worker: tools.number, workers: tools.workers };
+            let filters = FilterSets::build(filters, old.map(|old| &old.filters), &with);
+            (Service::Streams(tools.spoken(protocols)), filters, Some(Arc::clone(routes)))
         }
         ServicePlan::Raw { cluster, idle_timeout } => {
-            (Service::Raw { cluster: *cluster, idle_timeout: *idle_timeout }, Rc::default(), None)
+            (Service::Raw { cluster: *cluster, idle_timeout: *idle_timeout }, FilterSets::default(), None)
         }
     };
     let log = plan
@@ -263,18 +268,4 @@ fn build_chain<I: Io>(
         log,
         timers: Rc::clone(&tools.timers),
     }
-}
-
-/// The filters of a chain; each takes over from the one of its name before.
-fn build_filters<I: Io>(plan: &[Filter], old: Option<&ChainView<I>>) -> Rc<[NamedFilter]> {
-    let mut known: Vec<_> = old.iter().flat_map(|old| old.filters.iter()).collect();
-    let build = |filter: &Filter| {
-        let name = filter.spec.name;
-        let before = known.iter().position(|old| old.name == name).map(|at| known.remove(at));
-        let built = (filter.spec.build)(Arc::clone(&filter.options), before.map(|old| &*old.filter));
-        // Options are compiled by the same specification.
-        debug_assert!(built.is_some(), "options of another filter than {name}");
-        built.map(|filter| NamedFilter { name, filter })
-    };
-    plan.iter().filter_map(build).collect()
 }

@@ -5,29 +5,55 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, Blame, Body, Chunk, DynStreamFilter, Frame, LocalReply, Request, Response, ResponseFlag, StreamCx,
+    Action, Blame, Body, Chunk, DynStreamFilter, Frame, LocalReply, Request, Response, ResponseFlag, Resume, StreamCx,
 };
 
-use crate::view::NamedFilter;
+use crate::filter_sets::NamedFilter;
 
-/// The filters that have seen a request, in order.
+/// The filters of a request, and which of them have seen it.
 pub(crate) struct Filters {
+    all: Rc<[NamedFilter]>,
     seen: Vec<Box<dyn DynStreamFilter>>,
+    /// One of them wants it routed anew.
+    reroute: bool,
 }
 
 impl Filters {
-    /// Shows a request to each filter, until one answers it.
-    pub(crate) fn on_request(filters: &[NamedFilter], request: &mut Request, cx: &StreamCx) -> (Self, Action) {
-        let mut seen = Vec::with_capacity(filters.len());
-        for named in filters {
+    pub(crate) fn new(all: Rc<[NamedFilter]>) -> Self {
+        Self { seen: Vec::with_capacity(all.len()), all, reroute: false }
+    }
+
+    /// Whether one of them wants the request routed anew.
+    pub(crate) fn reroute(&self) -> bool {
+        self.reroute
+    }
+
+    /// Shows a request to each filter that has not seen it, until one wants something else than to go on.
+    pub(crate) fn on_request(&mut self, request: &mut Request, cx: &StreamCx) -> Action {
+        while let Some(named) = self.all.get(self.seen.len()) {
             let mut filter = Rc::clone(&named.filter).stream();
             let action = filter.on_request(request, cx);
-            seen.push(filter);
-            if !matches!(action, Action::Continue) {
-                return (Self { seen }, action);
+            self.seen.push(filter);
+            match action {
+                Action::Continue => {}
+                Action::Reroute => self.reroute |= !named.of_route,
+                other => return other,
             }
         }
-        (Self { seen }, Action::Continue)
+        Action::Continue
+    }
+
+    /// Goes on after a wait.
+    pub(crate) fn resume(&mut self, resume: Resume, request: &mut Request, cx: &StreamCx) -> Action {
+        match resume(request) {
+            Action::Continue => self.on_request(request, cx),
+            Action::Reroute => {
+                let waited = self.seen.len().checked_sub(1).and_then(|last| self.all.get(last));
+                self.reroute |= waited.is_some_and(|named| !named.of_route);
+                self.on_request(request, cx)
+            }
+            other => other,
+        }
     }
 
     /// Shows the response to those that have seen the request, the last one first, whole where one wants it so. What

@@ -1,4 +1,4 @@
-//! One request, phase by phase: mark -> request filters -> route -> exchange -> relay -> response filters -> end.
+//! One request, phase by phase: mark -> route -> request filters -> exchange -> relay -> response filters -> end.
 //!
 //! Nothing here knows which protocol carries the request.
 
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use http::StatusCode;
 use ringway_api::{
     Action, Blame, Body, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request, Response,
-    ResponseFlag, StreamCx,
+    ResponseFlag, ResponseHead, StreamCx,
 };
 use ringway_upstream::AcquireError;
 
@@ -17,7 +17,7 @@ use crate::end::StreamGuard;
 use crate::filters::Filters;
 use crate::grpc;
 use crate::tunnel::IdleLimit;
-use crate::view::{ChainHandle, ChainView, ClusterView};
+use crate::view::{ChainHandle, ChainView, ClusterView, Target};
 
 /// Answers the requests of one connection. A pointer and no more: every idle connection has one.
 pub(crate) struct StreamHandler<I: Io> {
@@ -35,8 +35,10 @@ impl<I: Io> StreamHandler<I> {
         Self { chain }
     }
 
+    /// The response, or nothing when the stream is to be reset.
+    ///
     /// The request is lent, here and below: each function that took it would keep a copy of it in its future.
-    async fn answer(&self, request: &mut Request, cx: &StreamCx, guard: &mut StreamGuard<I>) -> Response {
+    async fn answer(&self, request: &mut Request, cx: &StreamCx, guard: &mut StreamGuard<I>) -> Option<Response> {
         let view = Rc::clone(guard.view());
         let env = &cx.conn.env;
 
@@ -48,42 +50,57 @@ impl<I: Io> StreamHandler<I> {
         }
         guard.capture_request(&request.head);
 
+        // === route ===
+        let mut target = match view.find(&mut request.head, env.random()) {
+            Ok(target) => target,
+            Err(reply) => return Some(guard.local(&reply, Dialect::of(&request.head))),
+        };
+
         // === request filters ===
-        let (filters, action) = Filters::on_request(&view.filters, request, cx);
+        let mut filters = Filters::new(view.filters_of(target.as_ref()));
+        let mut action = filters.on_request(request, cx);
+        while let Action::Wait(wait) = action {
+            let resume = wait.await;
+            action = filters.resume(resume, request, cx);
+        }
         let dialect = Dialect::of(&request.head);
+        if filters.reroute() {
+            match view.find(&mut request.head, env.random()) {
+                Ok(again) => target = again,
+                Err(reply) => action = Action::Reply(Box::new(reply)),
+            }
+        }
         let mut response = match action {
-            Action::Continue => self.forward(request, dialect, &view, cx, guard).await,
             Action::Reply(reply) => guard.local(&reply, dialect),
             Action::Respond(mut response) => {
                 view.forward.mark_local(&mut response.head.headers);
                 guard.details("filter_response");
                 *response
             }
+            Action::Reset => return None,
+            // A wait is over by now.
+            Action::Continue | Action::Reroute | Action::Wait(_) => {
+                self.forward(request, target, dialect, &view, cx, guard).await
+            }
         };
 
         // === response filters ===
         filters.on_response(&mut response, cx, |reply| guard.local(reply, dialect)).await;
         guard.response(&response.head);
-        response
+        Some(response)
     }
 
-    /// Routes a request and brings the response, or a local reply that says why there is none.
+    /// Brings the response of a routed request, or a local reply that says why there is none.
     async fn forward(
         &self,
         request: &mut Request,
+        target: Option<Target>,
         dialect: Dialect,
         view: &ChainView<I>,
         cx: &StreamCx,
         guard: &mut StreamGuard<I>,
     ) -> Response {
-        let env = &cx.conn.env;
-        if view.path.apply(&mut request.head).is_err() {
-            let reply = LocalReply::new(StatusCode::BAD_REQUEST, "malformed path", "path_normalization_failed");
-            return guard.local(&reply, dialect);
-        }
-
-        // === route ===
-        let Some(target) = view.route(&request.head, env.random()) else {
+        let Some(target) = target else {
             view.http.no_route.inc();
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
@@ -181,7 +198,10 @@ impl<I: Io> Handler for StreamHandler<I> {
         let view = self.chain.view();
         let mut guard = StreamGuard::begin(view, cx);
         let response = self.answer(&mut request, cx, &mut guard).await;
-        Reply { response, observer: guard, close: cx.conn.is_draining() }
+        let reset = response.is_none();
+        let response =
+            response.unwrap_or_else(|| Response { head: ResponseHead::new(StatusCode::OK), body: Body::Empty });
+        Reply { response, observer: guard, close: cx.conn.is_draining(), reset }
     }
 
     fn refuse(&self, why: LocalReply, cx: &StreamCx) -> Reply<StreamGuard<I>> {
@@ -189,7 +209,7 @@ impl<I: Io> Handler for StreamHandler<I> {
         guard.refused(why.status);
         let response = guard.local(&why, Dialect::Http);
         guard.response(&response.head);
-        Reply { response, observer: guard, close: true }
+        Reply { response, observer: guard, close: true, reset: false }
     }
 }
 

@@ -10,6 +10,7 @@ mod dialect;
 mod end;
 mod entry;
 mod events;
+mod filter_sets;
 mod filters;
 mod forward;
 mod grpc;
@@ -32,6 +33,9 @@ pub use entry::{Handshake, Options, ProtocolEntry, Security};
 pub use forward::{ForwardPolicy, RequestId, ServerHeader};
 pub use listener::ListenerHandle;
 pub use path::PathPolicy;
-pub use plan::{ChainPlan, ClusterPlan, ListenerPlan, LogPlan, Plan, ProxyHeader, ServicePlan, TlsPlan};
+pub use plan::{
+    ChainPlan, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ListenerPlan, LogPlan, Plan, ProxyHeader, ServicePlan,
+    TlsPlan,
+};
 pub use relay::{Relayed, relay};
 pub use worker::Worker;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringway_api::{Address, BalancerSpec};
 use ringway_config::{Candidate, ChainMatcher, Filter, RouteTable};
-use ringway_telemetry::{ClusterStats, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
+use ringway_telemetry::{ClusterStats, FilterScope, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
 use ringway_upstream::{BreakerLimits, HostParams};
 
 use crate::entry::Options;
@@ -89,8 +89,8 @@ pub enum ServicePlan {
     Streams {
         /// The protocols a connection may speak, best first.
         protocols: Arc<[Candidate]>,
-        /// What looks at requests, in order.
-        filters: Arc<[Filter]>,
+        /// What looks at requests.
+        filters: FilterPlans,
         /// The routes.
         routes: Arc<RouteTable>,
     },
@@ -101,6 +101,31 @@ pub enum ServicePlan {
         /// Close when nothing has moved for this long.
         idle_timeout: Option<Duration>,
     },
+}
+
+/// The filters of a chain's requests, each list in their order.
+#[derive(Default)]
+pub struct FilterPlans {
+    /// Of requests whose route has none of its own.
+    pub usual: Vec<FilterPlan>,
+    /// Of the routes that have, in the order of [`RouteTable::filters`], with a name by which they are known again.
+    pub by_route: Vec<(Arc<str>, Vec<FilterSlot>)>,
+}
+
+/// A filter of a route's list.
+pub enum FilterSlot {
+    /// The chain's own at this place.
+    Usual(usize),
+    /// One with options of its own.
+    Own(FilterPlan),
+}
+
+/// A filter.
+pub struct FilterPlan {
+    /// The filter.
+    pub filter: Filter,
+    /// Its statistics, one scope for all of its name on the listener.
+    pub stats: Arc<FilterScope>,
 }
 
 /// An access log.

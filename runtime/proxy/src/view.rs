@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{Blame, DynFilter, EndReason, Headers, Io, RequestHead, ResponseHead, rpc};
+use http::StatusCode;
+use ringway_api::{Blame, EndReason, Headers, Io, LocalReply, RequestHead, ResponseHead, rpc};
 use ringway_config::RouteTable;
 use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
 use ringway_upstream::{Cluster, Secure};
 
 use crate::attempt::{Failure, Tries};
 use crate::entry::{Options, ProtocolEntry};
+use crate::filter_sets::{FilterSets, NamedFilter};
 use crate::forward::ForwardPolicy;
 use crate::log::AccessLog;
 use crate::path::PathPolicy;
@@ -24,7 +26,7 @@ pub(crate) struct ChainView<I: Io> {
     pub(crate) tls: Option<TlsPlan>,
     pub(crate) service: Service<I>,
     pub(crate) routes: Option<Arc<RouteTable>>,
-    pub(crate) filters: Rc<[NamedFilter]>,
+    pub(crate) filters: FilterSets,
     pub(crate) clusters: Rc<[Rc<ClusterView<I>>]>,
     pub(crate) forward: Arc<ForwardPolicy>,
     pub(crate) path: PathPolicy,
@@ -32,12 +34,6 @@ pub(crate) struct ChainView<I: Io> {
     pub(crate) tcp: Cells<TcpStats>,
     pub(crate) log: Option<AccessLog>,
     pub(crate) timers: Rc<TimerPool>,
-}
-
-/// A filter with its name in configurations.
-pub(crate) struct NamedFilter {
-    pub(crate) name: &'static str,
-    pub(crate) filter: Rc<dyn DynFilter>,
 }
 
 /// What a chain does with its connections.
@@ -86,6 +82,8 @@ pub(crate) struct Target {
     pub(crate) tunnel_idle_timeout: Option<Duration>,
     pub(crate) upgrades: Arc<[Box<str>]>,
     pub(crate) name: Option<Arc<str>>,
+    /// Which of the chain's sets of filters looks at it, if not the usual one.
+    pub(crate) filters: Option<u32>,
 }
 
 impl Target {
@@ -96,10 +94,23 @@ impl Target {
 }
 
 impl<I: Io> ChainView<I> {
-    /// The route of a request.
-    pub(crate) fn route(&self, head: &RequestHead, random: u64) -> Option<Target> {
+    /// The route of a request, whose path is made comparable first; the refusal of one that cannot be.
+    pub(crate) fn find(&self, head: &mut RequestHead, random: u64) -> Result<Option<Target>, LocalReply> {
+        self.path
+            .apply(head)
+            .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "malformed path", "path_normalization_failed"))?;
+        Ok(self.route(head, random))
+    }
+
+    /// The filters of a request with this route.
+    pub(crate) fn filters_of(&self, target: Option<&Target>) -> Rc<[NamedFilter]> {
+        Rc::clone(self.filters.of(target.and_then(|target| target.filters)))
+    }
+
+    fn route(&self, head: &RequestHead, random: u64) -> Option<Target> {
         let route = self.routes.as_ref()?.find(head)?;
         Some(Target {
+            filters: route.filters,
             cluster: route.pick(random),
             timeout: route.timeout,
             call_timeout: route.call_timeout,

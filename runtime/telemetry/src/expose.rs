@@ -8,7 +8,7 @@ mod text;
 
 use std::sync::Arc;
 
-use crate::{Cell, HistogramReading, Registry, Row, Scope, SetInfo, StatSet};
+use crate::{Cell, FilterScope, HistogramReading, HttpStats, Registry, Row, Scope, SetInfo, StatSet};
 
 /// Which statistics to show.
 #[derive(Clone, Copy, Default)]
@@ -75,6 +75,7 @@ impl Registry {
         walk.set(&self.listeners.live());
         walk.set(&self.http.live());
         walk.set(&self.tcp.live());
+        walk.filters(&self.filters.live());
         walk.set(&self.clusters.live());
     }
 }
@@ -94,8 +95,8 @@ struct Sample<'a> {
     scope: &'a str,
     /// `cluster.app.upstream_rq_total`
     full_name: &'a str,
-    /// `upstream_rq_total`
-    name: &'static str,
+    /// `upstream_rq_total`, or `fault.delays_injected`
+    name: &'a str,
     help: &'static str,
     value: Reading<'a>,
 }
@@ -119,6 +120,31 @@ impl Walk<'_> {
         match self.order {
             Order::ByScope => scopes.iter().for_each(|scope| S::ROWS.iter().for_each(|row| self.row(scope, row))),
             Order::ByName => S::ROWS.iter().for_each(|row| scopes.iter().for_each(|scope| self.row(scope, row))),
+        }
+    }
+
+    /// The rows of filters, which stand under their listener's HTTP as in Envoy: `http.web.fault.aborts_injected`.
+    fn filters(&mut self, scopes: &[Arc<FilterScope>]) {
+        // Those of one filter are together and have the same rows.
+        for same in scopes.chunk_by(|one, other| one.filter() == other.filter()) {
+            let rows = same.first().map_or(0, |scope| scope.stats().len());
+            match self.order {
+                Order::ByScope => same.iter().for_each(|scope| (0..rows).for_each(|row| self.filter_row(scope, row))),
+                Order::ByName => (0..rows).for_each(|row| same.iter().for_each(|scope| self.filter_row(scope, row))),
+            }
+        }
+    }
+
+    fn filter_row(&mut self, scope: &FilterScope, row: usize) {
+        let Some(stat) = scope.stats().get(row) else { return };
+        let set = HttpStats::INFO;
+        let name = format!("{}.{}", scope.filter(), stat.name);
+        let full_name = format!("{}.{}.{name}", set.prefix, scope.listener());
+        let (value, used) = scope.read(row);
+        if self.query.filter.passes(&full_name) && (used || !self.query.used_only) {
+            let value = if stat.gauge { Reading::Gauge(value) } else { Reading::Counter(value) };
+            let (scope, help) = (scope.listener(), stat.help);
+            (self.visit)(&Sample { set, scope, full_name: &full_name, name: &name, help, value });
         }
     }
 

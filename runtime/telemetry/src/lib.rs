@@ -8,8 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
-mod cell;
 mod expose;
+mod filters;
 mod histogram;
 mod log_writer;
 mod registry;
@@ -17,12 +17,12 @@ mod set;
 mod stats;
 
 pub use access_log::{Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, StreamRecord, Timings};
-pub use cell::{Counter, Gauge, Level};
 pub use expose::{NameFilter, Query};
+pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};
 pub use log_writer::{LogFile, LogLane, LogWriter, LogWriterConfig};
 pub use registry::{Cells, Registry, Scope};
-pub use ringway_api::{ResponseFlag, ResponseFlags};
+pub use ringway_api::{Counter, Gauge, Level, ResponseFlag, ResponseFlags};
 pub use set::{Cell, Row, SetInfo, StatSet};
 pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HttpStats, ListenerManagerStats, ListenerStats,

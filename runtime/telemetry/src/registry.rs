@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crossbeam::utils::CachePadded;
 
+use ringway_api::Stat;
+
+use crate::filters::{FilterScope, Filters};
 use crate::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HttpStats, ListenerManagerStats, ListenerStats,
     ServerStats, StatSet, TcpStats, WorkerStats,
@@ -30,6 +33,7 @@ pub struct Registry {
     pub(crate) http: Named<HttpStats>,
     pub(crate) tcp: Named<TcpStats>,
     pub(crate) clusters: Named<ClusterStats>,
+    pub(crate) filters: Filters,
 }
 
 /// The statistics of one named thing: a block of cells for each worker and one for the control plane.
@@ -67,6 +71,7 @@ impl Registry {
             http: Named::default(),
             tcp: Named::default(),
             clusters: Named::default(),
+            filters: Filters::default(),
         }
     }
 
@@ -88,6 +93,11 @@ impl Registry {
     /// The scope of a listener's TCP proxy, named by its statistics prefix.
     pub fn tcp(&self, prefix: &str) -> Arc<Scope<TcpStats>> {
         self.tcp.scope(prefix, self.workers)
+    }
+
+    /// The scope of a stream filter on a listener's requests: one for all filters of that name there.
+    pub fn filter(&self, prefix: &str, name: &'static str, stats: &'static [Stat]) -> Arc<FilterScope> {
+        self.filters.scope(prefix, name, stats, self.workers)
     }
 
     /// The scope of a cluster.
@@ -190,7 +200,7 @@ impl<S: StatSet> Named<S> {
 }
 
 /// A scope's name as it may stand in a line of text.
-fn shown(name: &str) -> Box<str> {
+pub(crate) fn shown(name: &str) -> Box<str> {
     name.chars().map(|c| if c == ':' || c.is_control() || c.is_whitespace() { '_' } else { c }).collect()
 }
 

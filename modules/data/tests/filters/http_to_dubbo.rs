@@ -65,7 +65,7 @@ fn full(text: &str) -> Body {
 fn call(options: &Json, mut request: Request) -> Result<Call, (u16, Json)> {
     let mut stream = Stream::of::<HttpToDubbo>(options.clone());
     match stream.request(&mut request) {
-        Action::Continue => {}
+        Action::Reroute => {}
         Action::Respond(mut response) => {
             stream.response(&mut response);
             return Err(document(*response));
@@ -120,7 +120,7 @@ fn a_request_becomes_the_call_that_its_mapping_says() {
     let mut request = post("/users/42/orders/a%2Fb%20+?x=1&note=+%C3%A9%26", &fields, full(r#"{"a": 1}"#));
     request.head.method = Method::PUT;
     let mut stream = Stream::of::<HttpToDubbo>(options);
-    assert!(matches!(stream.request(&mut request), Action::Continue));
+    assert!(matches!(stream.request(&mut request), Action::Reroute));
     assert_eq!(request.head.path_and_query(), b"/com.x.Users/order");
     let headers = &request.head.headers;
     assert_eq!((field(headers, "version"), field(headers, "group")), (Some("1.0.0"), Some("blue")));
@@ -211,7 +211,7 @@ fn a_request_that_breaks_off_stays_the_clients_fault() {
     let error = ringway_api::BodyError::new(ringway_api::Blame::Downstream, "reset");
     let options = options(&json!([{ "type": "int", "from": "body" }]));
     let mut request = request(Method::POST, "/call", frames(vec![Err(error.clone())]));
-    assert!(matches!(Stream::of::<HttpToDubbo>(options).request(&mut request), Action::Continue));
+    assert!(matches!(Stream::of::<HttpToDubbo>(options).request(&mut request), Action::Reroute));
     assert_eq!(read(request.body).error, Some(error));
 }
 

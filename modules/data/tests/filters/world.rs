@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Action, Body, BodyError, BodyStream, Chunk, DynStreamFilter, FilterSpec, Frame, Headers, Request, RequestHead,
-    Response, ResponseHead, StreamCx, StreamFilter,
+    Action, Body, BodyError, BodyStream, Chunk, DynStreamFilter, FilterCx, FilterSpec, FilterStats, Frame, Headers,
+    Request, RequestHead, Response, ResponseHead, StreamCx, StreamFilter,
 };
 use ringway_testkit::{Sim, test_conn};
 use serde_json::Value;
@@ -39,8 +39,11 @@ impl Stream {
     pub(crate) fn of<F: StreamFilter>(options: Value) -> Self {
         let spec = FilterSpec::of::<F>();
         let compiled = (spec.compile)(options).unwrap();
-        let filter = (spec.build)(compiled, None).unwrap();
-        Self { filter: filter.stream(), cx: StreamCx::new(test_conn(&Sim::new(1))) }
+        let cx = StreamCx::new(test_conn(&Sim::new(1)));
+        let stats = FilterStats::new(spec.stats.len());
+        let build = FilterCx { env: Rc::clone(&cx.conn.env), stats, workers: 1 };
+        let filter = (spec.build)(compiled, None, build).unwrap();
+        Self { filter: filter.stream(), cx }
     }
 
     pub(crate) fn request(&mut self, request: &mut Request) -> Action {

@@ -18,7 +18,13 @@ pub(super) const DRAIN_LIMIT: u64 = 64 << 10;
 impl<I: Io> Server<I> {
     /// Sends a response; true when the connection goes on.
     pub(super) async fn respond<O: Observer>(&mut self, reply: Reply<O>, cx: &StreamCx) -> Result<bool, ConnError> {
-        let Reply { response, observer, close } = reply;
+        let Reply { response, observer, close, reset } = reply;
+        if reset {
+            let end = StreamEnd::of_reset(self.wire.borrow().received);
+            self.wire.borrow_mut().io.abort();
+            observer.finish(&end);
+            return Err(conn_error(&end.reason));
+        }
         if cx.has_interim() {
             self.interim(cx);
         }

@@ -23,6 +23,7 @@ impl Handler for Nothing {
             response: Response { head: ResponseHead::default(), body: Body::Empty },
             observer: Unobserved,
             close: false,
+            reset: false,
         }
     }
 
@@ -31,6 +32,7 @@ impl Handler for Nothing {
             response: Response { head: ResponseHead::default(), body: Body::Empty },
             observer: Unobserved,
             close: true,
+            reset: false,
         }
     }
 }

@@ -67,7 +67,13 @@ impl<H: Handler> Stream<H> {
                 }
             }
         };
-        let Reply { response, observer, .. } = reply;
+        let Reply { response, observer, reset, .. } = reply;
+        if reset {
+            // RFC 9113, section 7: the server's own doing.
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            observer.finish(&StreamEnd::of_reset(received.get()));
+            return;
+        }
         let head_only = method == http::Method::HEAD;
         let (reason, sent) = self.send(response, head_only, &mut respond).await;
         observer.finish(&StreamEnd { reason, body_sent: sent, body_received: received.get() });

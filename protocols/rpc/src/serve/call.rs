@@ -60,9 +60,15 @@ impl<C: RpcCodec, H: Handler> Call<C, H> {
     }
 
     async fn answer(self, reply: Reply<H::Observer>) {
-        let Reply { response, observer, close } = reply;
+        let Reply { response, observer, close, reset } = reply;
         let shared = &self.ticket.shared;
         let body_received = self.received;
+        if reset {
+            // Calls cannot be reset one by one: a frame that never comes would be silence.
+            shared.out.close();
+            observer.finish(&StreamEnd::of_reset(body_received));
+            return;
+        }
         let (reason, body_sent) =
             if self.to.frame.kind == Kind::OneWay { (EndReason::Complete, 0) } else { self.send(response).await };
         if close {

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use ringway_config::{Chain, Cluster, Listener, Service, Snapshot, raw};
+use ringway_config::{Chain, Cluster, Filter, Listener, RouteFilters, RouteTable, Service, Snapshot, raw};
 use ringway_io::tls::ServerTls;
 use ringway_proxy::{
-    CertDetail, ChainPlan, ClientCert, ClusterPlan, ForwardPolicy, ListenerPlan, LogPlan, Options, PathPolicy, Plan,
-    ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
+    CertDetail, ChainPlan, ClientCert, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ForwardPolicy, ListenerPlan,
+    LogPlan, Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
 use ringway_upstream::BreakerLimits;
@@ -197,11 +197,32 @@ impl Planner {
         }
     }
 
+    /// The filters of a chain's requests: the chain's, and for each route that says something of filters its own list.
+    fn filters(&self, listener: &str, chain: &[Filter], routes: &RouteTable) -> FilterPlans {
+        let plan = |filter: &Filter| FilterPlan {
+            filter: filter.clone(),
+            stats: self.registry.filter(listener, filter.spec.name, filter.spec.stats),
+        };
+        let of_route = |route: &RouteFilters| {
+            let own = |name: &str| route.filters.iter().find(|filter| filter.spec.name == name);
+            let wanted = |name: &str| !route.disabled.iter().any(|disabled| **disabled == *name);
+            let usual = chain.iter().enumerate().filter(|(_, filter)| wanted(filter.spec.name));
+            let usual = usual.map(|(at, filter)| match own(filter.spec.name) {
+                Some(own) => FilterSlot::Own(plan(own)),
+                None => FilterSlot::Usual(at),
+            });
+            let further = |filter: &&Filter| !chain.iter().any(|other| other.spec.name == filter.spec.name);
+            let further = route.filters.iter().filter(further).map(|filter| FilterSlot::Own(plan(filter)));
+            (Arc::clone(&route.name), usual.chain(further).collect())
+        };
+        FilterPlans { usual: chain.iter().map(plan).collect(), by_route: routes.filters.iter().map(of_route).collect() }
+    }
+
     fn chain(&self, listener: &raw::Listener, chain: &Chain) -> ChainPlan {
         let service = match &chain.service {
             Service::Streams { protocols, filters, routes } => ServicePlan::Streams {
                 protocols: Arc::clone(protocols),
-                filters: Arc::clone(filters),
+                filters: self.filters(&listener.name, filters, routes),
                 routes: Arc::clone(routes),
             },
             Service::Raw { cluster, idle_timeout } => {

@@ -93,7 +93,8 @@ impl This {
         let worker = Worker::new(Rc::clone(&env), start.number, Box::new(show_open));
         let connect: Rc<dyn Connect<Stream>> = Rc::new(core.clone());
         let local = |io: &Stream| io.local_address().ok();
-        let tools = Toolbox::new(Rc::clone(&worker), env, connect, local, SECURITY, PROTOCOLS, start.number);
+        let tools =
+            Toolbox::new(Rc::clone(&worker), env, connect, local, SECURITY, PROTOCOLS, (start.number, peers.len()));
         let crew = Crew::new(core.clone(), Rc::clone(&worker), start.number, Arc::clone(&start.shared), peers);
         let view = Rc::new(RefCell::new(None));
         let this = Self {

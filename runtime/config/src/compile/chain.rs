@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Catalog, TCP, protocol, routes, tls};
+use super::{Catalog, TCP, filter, protocol, routes, tls};
 use crate::chain::{Conditions, ServerName};
 use crate::error::Fault;
 use crate::raw;
 use crate::route::RouteTable;
-use crate::snapshot::{Chain, Cluster, Filter, Service};
+use crate::snapshot::{Chain, Cluster, Service};
 
 /// Envoy's default for TCP.
 const TCP_IDLE: Duration = Duration::from_secs(3600);
@@ -68,9 +68,7 @@ impl Context<'_> {
                 return Err(Fault::new(format!("{path}.{key}"), message));
             }
         }
-        let filters = raw.filters.iter().enumerate();
-        let filters = filters.map(|(at, entry)| filter(entry, self.catalog, &format!("{path}.filters[{at}]")));
-        let filters = filters.collect::<Result<_, _>>()?;
+        let filters = filter::filters(&raw.filters, self.catalog, &format!("{path}.filters"))?.into();
         let Some(routes) = &raw.routes else {
             return Err(Fault::new(path, format!("`{}` needs `routes`", raw.protocol)));
         };
@@ -81,7 +79,7 @@ impl Context<'_> {
     fn routes(&mut self, raw: &raw::RoutesRef, path: &str) -> Result<Arc<RouteTable>, Fault> {
         let name = match raw {
             raw::RoutesRef::Inline(table) => {
-                return Ok(Arc::new(routes::compile(table, self.clusters, self.indices, path)?));
+                return Ok(Arc::new(routes::compile(table, self.catalog, self.clusters, self.indices, path)?));
             }
             raw::RoutesRef::Name(name) => name,
         };
@@ -92,26 +90,11 @@ impl Context<'_> {
             let fault = Fault::new(path, format!("no entry `{name}` under `routes`"));
             return Err(fault.near(name, self.config.routes.keys().map(String::as_str)));
         };
-        let table = routes::compile(table, self.clusters, self.indices, &format!("routes.{name}"))?;
+        let table = routes::compile(table, self.catalog, self.clusters, self.indices, &format!("routes.{name}"))?;
         let table = Arc::new(table);
         self.shared.insert(name.clone(), Arc::clone(&table));
         Ok(table)
     }
-}
-
-fn filter(entry: &raw::FilterEntry, catalog: &Catalog, path: &str) -> Result<Filter, Fault> {
-    let mut entries = entry.0.iter();
-    let (Some((name, options)), None) = (entries.next(), entries.next()) else {
-        return Err(Fault::new(path, "one filter with its options, such as `{ grpc_web: {} }`"));
-    };
-    let Some(spec) = catalog.filters.iter().find(|spec| spec.name == name) else {
-        let known = || catalog.filters.iter().map(|spec| spec.name);
-        let list = known().collect::<Vec<_>>().join(", ");
-        let fault = Fault::new(format!("{path}.{name}"), format!("no filter `{name}`; there are: {list}"));
-        return Err(fault.near(name, known()));
-    };
-    let options = (spec.compile)(options.clone()).map_err(|error| Fault::new(format!("{path}.{name}"), error))?;
-    Ok(Filter { spec: *spec, options })
 }
 
 /// The conditions under which a connection belongs to a chain.

@@ -73,7 +73,7 @@ pub(super) fn compile_all(
     // A table nobody uses is compiled too: an error in it must not wait for its first use.
     for (name, table) in &raw.routes {
         if !context.shared.contains_key(name) && old.is_none_or(|old| old.raw.routes.get(name) != Some(table)) {
-            routes::compile(table, clusters, indices, &format!("routes.{name}"))?;
+            routes::compile(table, catalog, clusters, indices, &format!("routes.{name}"))?;
         }
     }
     Ok(listeners)

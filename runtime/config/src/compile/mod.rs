@@ -3,6 +3,7 @@
 mod address;
 mod chain;
 mod cluster;
+mod filter;
 mod listener;
 mod protocol;
 mod routes;

@@ -8,10 +8,12 @@ use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
 use ringway_api::Millis;
 
+use super::{Catalog, filter};
 use crate::error::Fault;
 use crate::raw;
 use crate::route::{
-    Clusters, Condition, Domain, FieldMatcher, Hosts, Label, PathMatch, Route, RouteMatcher, RouteTable, VirtualHost,
+    Clusters, Condition, Domain, FieldMatcher, Hosts, Label, PathMatch, Route, RouteFilters, RouteMatcher, RouteTable,
+    VirtualHost,
 };
 use crate::snapshot::Cluster;
 
@@ -24,12 +26,14 @@ const REGEX_SIZE: usize = 1 << 20;
 
 pub(super) fn compile(
     raw: &raw::Routes,
+    catalog: &Catalog,
     clusters: &[Arc<Cluster>],
     indices: &HashMap<&str, usize>,
     path: &str,
 ) -> Result<RouteTable, Fault> {
     let mut hosts = Hosts::default();
     let mut virtual_hosts = Vec::with_capacity(raw.virtual_hosts.len());
+    let mut filters = Vec::new();
     for (at, host) in raw.virtual_hosts.iter().enumerate() {
         let path = format!("{path}.virtual_hosts[{at}]");
         if host.domains.is_empty() {
@@ -42,18 +46,33 @@ pub(super) fn compile(
                 return Err(Fault::new(path(), format!("`{domain}` is given twice in this table")));
             }
         }
+        let of_host = filter::of_routes(&host.filters, &host.disable_filters, None, catalog, &path)?;
+        let of_host = of_host.map(|of_host| add(&mut filters, of_host));
         let mut routes = Vec::with_capacity(host.routes.len());
         for (index, raw) in host.routes.iter().enumerate() {
             // The path is only made when something is wrong: there may be many thousand routes.
             let route = route(raw, clusters, indices);
-            routes.push(route.map_err(|(key, mut fault)| {
+            let mut route = route.map_err(|(key, mut fault)| {
                 fault.path = format!("{path}.routes[{index}].{key}");
                 fault
-            })?);
+            })?;
+            route.filters = of_host;
+            if !raw.filters.is_empty() || !raw.disable_filters.is_empty() {
+                let path = format!("{path}.routes[{index}]");
+                let around = of_host.and_then(|at| filters.get(at as usize));
+                let own = filter::of_routes(&raw.filters, &raw.disable_filters, around, catalog, &path)?;
+                route.filters = own.map(|own| add(&mut filters, own)).or(of_host);
+            }
+            routes.push(route);
         }
         virtual_hosts.push(VirtualHost::new(routes));
     }
-    Ok(RouteTable { hosts, virtual_hosts })
+    Ok(RouteTable { hosts, virtual_hosts, filters })
+}
+
+fn add(all: &mut Vec<RouteFilters>, one: RouteFilters) -> u32 {
+    all.push(one);
+    all.len() as u32 - 1
 }
 
 /// The index of a cluster.
@@ -109,6 +128,7 @@ fn route(raw: &raw::Route, clusters: &[Arc<Cluster>], indices: &HashMap<&str, us
         call_timeout: raw.route.timeout.and_then(Millis::limit),
         upgrades: raw.route.upgrades.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
         tunnel_idle_timeout,
+        filters: None,
         matcher: matcher(&raw.matches)?,
         clusters,
     })

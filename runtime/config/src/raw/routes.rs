@@ -4,6 +4,8 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::FilterEntry;
+
 /// Routes, or where they are.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(untagged)]
@@ -31,6 +33,12 @@ pub struct VirtualHost {
     pub name: Option<String>,
     /// `www.example.com`, `*.example.com`, `www.*` or `*`; without a port they match every port.
     pub domains: Vec<String>,
+    /// Filters for the requests of these routes, as at a [route](Route::filters).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<FilterEntry>,
+    /// Filters that leave the requests of these routes alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disable_filters: Vec<String>,
     /// Routes; the first that matches is taken.
     pub routes: Vec<Route>,
 }
@@ -47,6 +55,13 @@ pub struct Route {
     pub matches: Match,
     /// What is done.
     pub route: Action,
+    /// Filters for the requests of this route. One that the listener or the virtual host has as well takes its place,
+    /// with these options; others look at requests after the listener's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<FilterEntry>,
+    /// Filters of the listener or the virtual host that leave the requests of this route alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disable_filters: Vec<String>,
 }
 
 /// What a route matches: all of what is given. Exactly one of the path matches must be, or a call's service or method.

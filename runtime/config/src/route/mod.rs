@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use ringway_api::RequestHead;
 
+use crate::snapshot::Filter;
+
 pub(crate) use field::{Condition, FieldMatcher};
 pub(crate) use host::{Domain, Hosts};
 pub(crate) use index::Index;
@@ -20,6 +22,19 @@ pub(crate) use matcher::{Label, PathMatch, RouteMatcher};
 pub struct RouteTable {
     pub(crate) hosts: Hosts,
     pub(crate) virtual_hosts: Vec<VirtualHost>,
+    /// What some routes say of filters; routes name them by index.
+    pub filters: Vec<RouteFilters>,
+}
+
+/// What a route says of filters, with what its virtual host does.
+#[derive(Debug)]
+pub struct RouteFilters {
+    /// Where it is said; by this it is known again.
+    pub name: Arc<str>,
+    /// Filters with options of their own, in order.
+    pub filters: Vec<Filter>,
+    /// Filters of the chain that are left out.
+    pub disabled: Vec<Box<str>>,
 }
 
 /// The routes of some domains.
@@ -42,6 +57,8 @@ pub struct Route {
     pub upgrades: Arc<[Box<str>]>,
     /// Close a tunnel in which nothing has moved for this long.
     pub tunnel_idle_timeout: Option<Duration>,
+    /// What it says of filters, by index into [`RouteTable::filters`].
+    pub filters: Option<u32>,
     pub(crate) matcher: RouteMatcher,
     pub(crate) clusters: Clusters,
 }

@@ -13,6 +13,7 @@ fn route(matcher: RouteMatcher, clusters: Clusters) -> Route {
         timeout: None,
         call_timeout: None,
         upgrades: Arc::default(),
+        filters: None,
         tunnel_idle_timeout: None,
         matcher,
         clusters,

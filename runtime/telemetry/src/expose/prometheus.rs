@@ -31,7 +31,7 @@ pub(super) fn render(registry: &Registry, query: &Query<'_>) -> String {
     let mut last_family = String::new();
     registry.each(Order::ByName, query, &mut |sample| {
         let (base, class) = response_class(sample.name);
-        let family = format!("envoy_{}_{base}", sample.set.prefix);
+        let family = format!("envoy_{}_{}", sample.set.prefix, base.replace('.', "_"));
         if family != last_family {
             let kind = match sample.value {
                 Reading::Counter(_) => "counter",
@@ -65,11 +65,11 @@ fn write_sample(out: &mut String, family: &str, class: Option<&str>, sample: &Sa
 }
 
 /// Parts `downstream_rq_2xx` into `downstream_rq_xx` and its class, which Envoy shows as a label.
-fn response_class(name: &'static str) -> (&'static str, Option<&'static str>) {
+fn response_class(name: &str) -> (&str, Option<&'static str>) {
     let classes = ["1", "2", "3", "4", "5"];
     for base in ["downstream_rq_xx", "upstream_rq_xx"] {
         let class = base.strip_suffix("xx").and_then(|stem| name.strip_prefix(stem)?.strip_suffix("xx"));
-        if let Some(class) = class.filter(|class| classes.contains(class)) {
+        if let Some(class) = class.and_then(|class| classes.into_iter().find(|known| *known == class)) {
             return (base, Some(class));
         }
     }

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use ringway_api::Stat;
+
 use super::*;
 
 fn filled() -> (Registry, Vec<Box<dyn std::any::Any>>) {
@@ -152,7 +154,37 @@ fn every_name_is_a_metric_name_and_unique_in_its_set() {
     check::<crate::AccessLogStats>();
     check::<crate::WorkerStats>();
     check::<crate::ListenerStats>();
-    check::<crate::HttpStats>();
+    check::<HttpStats>();
     check::<crate::TcpStats>();
     check::<crate::ClusterStats>();
+}
+
+#[test]
+fn what_filters_count_stands_under_their_listener() {
+    const STATS: &[Stat] = &[Stat::counter("delays_injected", "Delays."), Stat::gauge("active_faults", "Faults now.")];
+    let registry = Registry::new(2);
+    let (web, api) = (registry.filter("web", "fault", STATS), registry.filter("api", "fault", STATS));
+    web.worker(0).inc(0);
+    web.worker(1).add(0, 2);
+    web.worker(1).inc(1);
+    web.worker(1).dec(1);
+    api.worker(0).inc(0);
+    assert!(Arc::ptr_eq(&web, &registry.filter("web", "fault", STATS)));
+    let text = registry.text(&Query::default());
+    for line in [
+        "http.web.fault.delays_injected: 3\n",
+        "http.web.fault.active_faults: 0\n",
+        "http.api.fault.delays_injected: 1\n",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let page = registry.prometheus(&Query { used_only: true, ..Query::default() });
+    let family = page.split("# HELP envoy_http_fault_delays_injected").nth(1).unwrap();
+    let samples: Vec<&str> = family.lines().skip(2).take(2).collect();
+    let sample = |listener, value| {
+        format!("envoy_http_fault_delays_injected{{envoy_http_conn_manager_prefix=\"{listener}\"}} {value}")
+    };
+    assert_eq!(samples, [sample("api", 1), sample("web", 3)]);
+    drop((web, api));
+    assert!(!registry.text(&Query::default()).contains("fault"), "nobody holds them");
 }

@@ -12,7 +12,7 @@ use crate::world::{Stream, answer, field, read};
 /// What the client gets when this is the response to its call.
 fn answered(mut response: Response) -> Response {
     let mut stream = Stream::of::<HttpToDubbo>(options(&json!([])));
-    assert!(matches!(stream.request(&mut request(Method::POST, "/call", Body::Empty)), Action::Continue));
+    assert!(matches!(stream.request(&mut request(Method::POST, "/call", Body::Empty)), Action::Reroute));
     stream.response(&mut response);
     response
 }

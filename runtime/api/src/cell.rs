@@ -1,5 +1,6 @@
 //! Cells that one thread writes and any thread reads, without a locked instruction.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that only grows. Written by one thread; wraps after 2^64.
@@ -17,6 +18,66 @@ pub struct Gauge(AtomicU64);
 /// A number that every writer knows as a whole, the size of a cluster, say; of the writers' values the largest holds.
 #[derive(Debug, Default)]
 pub struct Level(Gauge);
+
+/// Something that a plug-in counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The last word of its name, in snake case: `delays_injected`.
+    pub name: &'static str,
+    /// What it counts, one sentence.
+    pub help: &'static str,
+    /// It may go down again.
+    pub gauge: bool,
+}
+
+/// The cells of a filter's [`Stat`]s on one worker, in their order. Written by that worker only.
+#[derive(Clone, Debug, Default)]
+pub struct FilterStats(Arc<[Gauge]>);
+
+impl Stat {
+    /// Something that only grows.
+    pub const fn counter(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, gauge: false }
+    }
+
+    /// Something that goes up and down.
+    pub const fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, gauge: true }
+    }
+}
+
+impl FilterStats {
+    /// Cells for so many [`Stat`]s.
+    pub fn new(len: usize) -> Self {
+        Self((0..len).map(|_| Gauge::default()).collect())
+    }
+
+    /// The cells, for reading.
+    pub fn cells(&self) -> &[Gauge] {
+        &self.0
+    }
+
+    /// Adds one to the cell of a [`Stat`], by its place in the table. Does nothing when there is none.
+    #[inline]
+    pub fn inc(&self, at: usize) {
+        self.add(at, 1);
+    }
+
+    /// Takes one away.
+    #[inline]
+    pub fn dec(&self, at: usize) {
+        self.add(at, -1);
+    }
+
+    /// Adds `n`, which may be negative.
+    #[inline]
+    pub fn add(&self, at: usize, n: i64) {
+        debug_assert!(at < self.0.len(), "no row {at} in the filter's table");
+        if let Some(cell) = self.0.get(at) {
+            cell.add(n);
+        }
+    }
+}
 
 impl Counter {
     /// Adds one.
