@@ -18,7 +18,10 @@ pub struct FilterScope {
 
 /// Scopes by listener and filter; does not keep them alive.
 #[derive(Default)]
-pub(crate) struct Filters(Mutex<BTreeMap<(&'static str, Box<str>), Weak<FilterScope>>>);
+pub(crate) struct Filters(Mutex<BTreeMap<Key, Weak<FilterScope>>>);
+
+/// A filter on a listener.
+type Key = (&'static str, Box<str>);
 
 impl FilterScope {
     /// A worker's cells, to be taken on that worker; cells that nobody reads for a worker beyond the registry's number.
