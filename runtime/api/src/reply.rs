@@ -36,7 +36,7 @@ impl LocalReply {
         let body = if self.body.is_empty() {
             Body::Empty
         } else {
-            head = head.with_content_type("text/plain; charset=utf-8");
+            head = head.with_content_type("text/plain");
             Body::Full(Chunk::from(self.body))
         };
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE) && self.flags.contains(ResponseFlag::UpstreamOverflow)

@@ -134,7 +134,7 @@ pub struct FieldMatch {
     /// It is there (`true`) or is not (`false`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub present: Option<bool>,
-    /// Turn the result around.
+    /// Turn the result around. A header field that is not there still meets no condition on its value.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub invert: bool,
 }

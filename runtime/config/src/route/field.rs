@@ -23,10 +23,12 @@ pub(crate) enum Condition {
 }
 
 impl FieldMatcher {
-    /// On the request's header fields: several of one name count as one list (RFC 9110, section 5.3).
+    /// On the request's header fields: several of one name count as one list (RFC 9110, section 5.3). A field that is not
+    /// there meets no condition on its value, inverted or not, as in Envoy.
     pub(crate) fn matches_header(&self, head: &RequestHead) -> bool {
         let mut values = head.headers.all(&self.name);
         let held = match (values.next(), values.next()) {
+            (None, _) if !matches!(self.condition, Condition::Present) => return false,
             (None, _) => false,
             (Some(value), None) => self.condition.holds(value),
             (Some(first), Some(second)) => {

@@ -1,0 +1,104 @@
+"""Equivalent configurations, and what is sent through them."""
+
+
+import matching
+
+ROUTER = {
+    "name": "envoy.filters.http.router",
+    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+}
+
+
+def envoy(chosen, ports, places, admin, log):
+    """Envoy's configuration: a listener for each case."""
+    clusters = {name: envoy_cluster(name, [port]) for name, port in places.items()}
+    for case in chosen:
+        for cluster in case.envoy_clusters:
+            clusters[cluster["name"]] = envoy_cluster(**filled(cluster, places))
+    return {
+        "admin": {"address": address(admin)},
+        "static_resources": {
+            "listeners": [
+                {"name": case.name, "address": address(ports[case.name]), "filter_chains": [{"filters": [manager(case, log)]}]}
+                for case in chosen
+            ],
+            "clusters": list(clusters.values()),
+        },
+    }
+
+
+def manager(case, log):
+    return {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": case.name,
+            "use_remote_address": True,
+            "normalize_path": True,
+            "access_log": [{
+                "name": "envoy.access_loggers.file",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "path": log,
+                    "log_format": {"text_format_source": {"inline_string": "%REQ(X-CASE)% %RESPONSE_FLAGS%\n"}},
+                },
+            }],
+            "route_config": {"name": case.name, "virtual_hosts": case.envoy, **case.envoy_table},
+            "http_filters": [*case.envoy_filters, ROUTER],
+            **case.envoy_manager,
+        },
+    }
+
+
+def envoy_cluster(name, ports, **options):
+    endpoints = [port if isinstance(port, dict) else {"endpoint": {"address": address(port)}} for port in ports]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+        **options,
+    }
+
+
+def address(port):
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def ringway(chosen, ports, places, admin, log):
+    """Ringway's, likewise."""
+    clusters = {name: ringway_cluster(name, [port]) for name, port in places.items()}
+    for case in chosen:
+        for cluster in case.ringway_clusters:
+            clusters[cluster["name"]] = ringway_cluster(**filled(cluster, places))
+    return {
+        "workers": 1,
+        "admin": {"address": f"127.0.0.1:{admin}"},
+        "listeners": [
+            {
+                "name": case.name,
+                "address": f"127.0.0.1:{ports[case.name]}",
+                "protocol": "http1",
+                "access_log": {"path": log, "format": "%REQ(X-CASE)% %RESPONSE_FLAGS%"},
+                "filters": case.ringway_filters,
+                "routes": {"virtual_hosts": case.ringway, **case.ringway_table},
+                **case.ringway_listener,
+            }
+            for case in chosen
+        ],
+        "clusters": list(clusters.values()),
+    }
+
+
+def ringway_cluster(name, ports, **options):
+    endpoints = [{"address": f"127.0.0.1:{port}"} if isinstance(port, int) else port for port in ports]
+    return {"name": name, "endpoints": endpoints, "connect_timeout": "2s", **options}
+
+
+def filled(cluster, places):
+    """Names of hosts replaced by their ports."""
+    return {**cluster, "ports": [places.get(port, port) if isinstance(port, str) else port for port in cluster["ports"]]}
+
+
+CASES = [*matching.CASES]
+assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"
