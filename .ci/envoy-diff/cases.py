@@ -2,6 +2,7 @@
 
 
 import matching
+import routing
 
 ROUTER = {
     "name": "envoy.filters.http.router",
@@ -100,5 +101,5 @@ def filled(cluster, places):
     return {**cluster, "ports": [places.get(port, port) if isinstance(port, str) else port for port in cluster["ports"]]}
 
 
-CASES = [*matching.CASES]
+CASES = [*matching.CASES, *routing.CASES]
 assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"

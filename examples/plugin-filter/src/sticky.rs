@@ -39,7 +39,7 @@ impl LoadBalancer for Sticky {
 mod tests {
     use super::*;
 
-    const CX: PickCx = PickCx { random: 0 };
+    const CX: PickCx = PickCx { random: 0, hash: None };
 
     #[test]
     fn it_stays_until_it_is_overtaken() {

@@ -1,6 +1,7 @@
 //! Load balancers: which host takes the next request.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 /// A host as a balancer sees it, on one worker.
 #[derive(Debug)]
@@ -21,11 +22,16 @@ impl HostState {
 }
 
 /// What a pick may depend on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PickCx {
     /// Fresh random bits.
     pub random: u64,
+    /// What the request hashes to, by the policy of its route; none when it has nothing of what is hashed.
+    pub hash: Option<u64>,
 }
+
+/// What is known of a host besides its address, by key.
+pub type Metadata = BTreeMap<Box<str>, Box<str>>;
 
 /// An algorithm that picks hosts. One value per cluster, worker and host set.
 pub trait LoadBalancer: 'static {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use ringway_api::{
     Address, Blame, Body, BodyError, BodyStart, BodyStream, Exchange, ExchangeError, ExchangeEvent, Frame, Headers, Io,
-    Request, ResponseHead, StreamCx,
+    Metadata, Request, ResponseHead, StreamCx,
 };
-use ringway_upstream::{AcquireError, Cluster, Lease, Reuse};
+use ringway_upstream::{AcquireError, Cluster, Lease, Reuse, Want};
 
 use crate::tcp;
 use crate::timers::PooledTimer;
@@ -51,8 +51,14 @@ pub(crate) async fn exchange<I: Io>(
 ) -> Result<Answer, Failure> {
     let mut reuse = Reuse::Allowed;
     loop {
-        let host = cluster.pick().map_err(Failure::Acquire)?;
+        let want = Want { hash: tries.hash, tried: &[], metadata: tries.metadata.as_deref() };
+        let host = cluster.pick(want).map_err(Failure::Acquire)?;
         tries.host = Some(host.address().clone());
+        if tries.auto_host
+            && let Some(name) = &host.reach().name
+        {
+            let _invalid_stays = request.head.set_authority(name);
+        }
         let mut acquire = pin!(cluster.acquire(&host, reuse));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
@@ -86,6 +92,12 @@ pub(crate) async fn exchange<I: Io>(
 /// What the attempts of a request came to, for its log record and the statistics.
 #[derive(Default)]
 pub(crate) struct Tries {
+    /// What the request hashes to.
+    pub(crate) hash: Option<u64>,
+    /// What hosts must have.
+    pub(crate) metadata: Option<std::sync::Arc<Metadata>>,
+    /// The name of the host becomes the request's.
+    pub(crate) auto_host: bool,
     pub(crate) host: Option<Address>,
     pub(crate) local: Option<Rc<ringway_api::ConnCx>>,
     pub(crate) count: u32,

@@ -16,7 +16,7 @@ use crate::listener::{ListenerHandle, ListenerView};
 use crate::log::AccessLog;
 use crate::plan::{ChainPlan, ClusterPlan, ListenerPlan, Plan, ServicePlan};
 use crate::timers::TimerPool;
-use crate::view::{ChainHandle, ChainView, ClusterView, RawTransport, Service, Spoken};
+use crate::view::{ChainHandle, ChainView, ClusterView, RawTransport, Service, Shares, Spoken};
 use crate::worker::Worker;
 
 /// What a worker lends to its views.
@@ -36,6 +36,7 @@ pub struct Toolbox<I: Io> {
     /// How many workers there are.
     pub workers: usize,
     timers: Rc<TimerPool>,
+    shares: Rc<Shares>,
     worker: Rc<Worker>,
 }
 
@@ -43,7 +44,7 @@ pub struct Toolbox<I: Io> {
 pub struct CoreView<I: Io> {
     plan: Arc<Plan>,
     clusters: Rc<[Rc<ClusterView<I>>]>,
-    by_name: HashMap<Arc<str>, usize>,
+    by_name: Rc<HashMap<Arc<str>, usize>>,
     listeners: HashMap<Address, Rc<ListenerHandle<I>>>,
 }
 
@@ -59,7 +60,8 @@ impl<I: Io> Toolbox<I> {
         (number, workers): (usize, usize),
     ) -> Self {
         let timers = TimerPool::new(Rc::clone(&env));
-        Self { env, connect, local_address, security, protocols, number, workers, timers, worker }
+        let shares = Rc::new(Shares::new(env.random()));
+        Self { env, connect, local_address, security, protocols, number, workers, timers, shares, worker }
     }
 
     /// The protocols of a chain or cluster, with their options.
@@ -93,8 +95,8 @@ impl<I: Io> CoreView<I> {
                 None => build_cluster(cluster, None, tools),
             })
             .collect();
-        let by_name: HashMap<_, _> =
-            plan.clusters.iter().enumerate().map(|(at, cluster)| (Arc::clone(&cluster.name), at)).collect();
+        let by_name = plan.clusters.iter().enumerate().map(|(at, cluster)| (Arc::clone(&cluster.name), at));
+        let by_name: Rc<HashMap<_, _>> = Rc::new(by_name.collect());
         for gone in old.iter().flat_map(|old| &*old.clusters).filter(|view| !by_name.contains_key(&*view.name)) {
             gone.cluster.drain();
         }
@@ -104,7 +106,7 @@ impl<I: Io> CoreView<I> {
             .map(|listener| {
                 let before = old.and_then(|old| old.listeners.get(&listener.address));
                 let old_view = before.map(|handle| handle.view());
-                let view = Rc::new(build_listener(listener, &clusters, old_view.as_deref(), tools));
+                let view = Rc::new(build_listener(listener, (&clusters, &by_name), old_view.as_deref(), tools));
                 let handle = match before {
                     Some(handle) => {
                         handle.replace(view);
@@ -205,9 +207,12 @@ fn secure<I: Io>(context: Options, security: Security<I>) -> Secure<I> {
     })
 }
 
+/// The clusters of a view, and their places by name.
+type Clusters<'a, I> = (&'a Rc<[Rc<ClusterView<I>>]>, &'a Rc<HashMap<Arc<str>, usize>>);
+
 fn build_listener<I: Io>(
     plan: &ListenerPlan,
-    clusters: &Rc<[Rc<ClusterView<I>>]>,
+    clusters: Clusters<'_, I>,
     old: Option<&ListenerView<I>>,
     tools: &Toolbox<I>,
 ) -> ListenerView<I> {
@@ -236,7 +241,7 @@ fn build_listener<I: Io>(
 
 fn build_chain<I: Io>(
     plan: &ChainPlan,
-    clusters: &Rc<[Rc<ClusterView<I>>]>,
+    (clusters, names): Clusters<'_, I>,
     old: Option<&ChainView<I>>,
     tools: &Toolbox<I>,
 ) -> ChainView<I> {
@@ -261,6 +266,8 @@ fn build_chain<I: Io>(
         routes,
         filters,
         clusters: Rc::clone(clusters),
+        names: Rc::clone(names),
+        shares: Rc::clone(&tools.shares),
         forward: Arc::clone(&plan.forward),
         path: plan.path,
         http: plan.http.worker(tools.number),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ringway_api::{RequestHead, Version};
+use ringway_config::Forward;
 
 use crate::grpc;
-use crate::view::Target;
 
 /// A language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,10 @@ impl Dialect {
 }
 
 /// The time that a framed call may take: what its caller waits, cut to what the route says; or the route's default.
-pub(crate) fn deadline(head: &RequestHead, target: &Target) -> Option<Duration> {
-    match (head.timeout, target.call_timeout) {
+pub(crate) fn deadline(head: &RequestHead, route: &Forward) -> Option<Duration> {
+    match (head.timeout, route.call_timeout) {
         (Some(own), Some(most)) => Some(own.min(most)),
         (Some(own), None) => Some(own),
-        (None, _) => target.timeout,
+        (None, _) => route.timeout,
     }
 }

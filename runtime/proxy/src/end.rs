@@ -7,10 +7,12 @@ use ringway_api::{
     Address, ConnCx, EndReason, Io, LocalReply, Observer, RequestHead, Response, ResponseFlag, ResponseFlags,
     ResponseHead, StreamCx, StreamEnd, Time, Version,
 };
+use ringway_config::Route;
 use ringway_telemetry::{Captured, StreamRecord};
 
 use crate::attempt::{RequestProgress, Tries};
 use crate::dialect::Dialect;
+use crate::edits::{self, Facts};
 use crate::log::AccessLog;
 use crate::view::{ChainView, Target};
 
@@ -81,7 +83,7 @@ impl<I: Io> StreamGuard<I> {
     }
 
     pub(crate) fn routed(&mut self, target: &Target) {
-        self.target = Some(target.clone());
+        self.target = Some(*target);
     }
 
     pub(crate) fn request_body(&mut self, received: u64, progress: Option<Rc<RequestProgress>>) {
@@ -112,6 +114,21 @@ impl<I: Io> StreamGuard<I> {
         self.view.forward.mark_local(&mut response.head.headers);
         self.flags = self.flags.union(reply.flags);
         self.details = reply.details;
+        response
+    }
+
+    /// A response that the route says itself, with its changes to fields.
+    pub(crate) fn direct(
+        &mut self,
+        mut response: Response,
+        route: &Route,
+        asked: &RequestHead,
+        cx: &StreamCx,
+    ) -> Response {
+        self.view.forward.mark_local(&mut response.head.headers);
+        self.details = "direct_response";
+        let facts = Facts { cx, route, weighted: None, cluster: None, host: None };
+        edits::response(&facts, Some(asked), &mut response.head);
         response
     }
 
@@ -166,7 +183,7 @@ impl<I: Io> StreamGuard<I> {
         http.downstream_rq_1xx.add(self.tries.passed_on.into());
         http.downstream_cx_rx_bytes_total.add(received);
         http.downstream_cx_tx_bytes_total.add(sent);
-        if let Some(upstream) = self.target.as_ref().and_then(|target| self.view.cluster(target.cluster)) {
+        if let Some(upstream) = self.target.as_ref().and_then(|target| self.view.cluster(target.cluster?)) {
             upstream.count_end(&self.tries, reason, sent, received);
         }
         let took = self.conn.env.now().since(self.began);
@@ -198,8 +215,8 @@ impl<I: Io> StreamGuard<I> {
         record.bytes_received = received;
         record.bytes_sent = sent;
         if let Some(target) = &self.target {
-            record.route_name = target.name.as_deref();
-            record.upstream_cluster = self.view.cluster(target.cluster).map(|cluster| &*cluster.name);
+            record.route_name = self.view.route(target).and_then(|route| route.name.as_deref());
+            record.upstream_cluster = target.cluster.and_then(|at| self.view.cluster(at)).map(|cluster| &*cluster.name);
         }
         record.upstream_host = self.tries.host.as_ref();
         record.upstream_local = upstream_local;

@@ -9,10 +9,14 @@ use ringway_api::{
     Action, Blame, Body, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request, Response,
     ResponseFlag, ResponseHead, StreamCx,
 };
+use ringway_config::RouteAction;
 use ringway_upstream::AcquireError;
 
 use crate::attempt::{self, Answer, Answered, CountedBody, Deadline, Failure, ResponseBody, TrailersFn};
+use crate::changes::Changes;
 use crate::dialect::{self, Dialect};
+use crate::direct;
+use crate::edits::{self, Facts};
 use crate::end::StreamGuard;
 use crate::filters::Filters;
 use crate::grpc;
@@ -51,7 +55,7 @@ impl<I: Io> StreamHandler<I> {
         guard.capture_request(&request.head);
 
         // === route ===
-        let mut target = match view.find(&mut request.head, env.random()) {
+        let mut target = match view.find(&mut request.head, &cx.conn.info.peer, env.random()) {
             Ok(target) => target,
             Err(reply) => return Some(guard.local(&reply, Dialect::of(&request.head))),
         };
@@ -65,7 +69,7 @@ impl<I: Io> StreamHandler<I> {
         }
         let dialect = Dialect::of(&request.head);
         if filters.reroute() {
-            match view.find(&mut request.head, env.random()) {
+            match view.find(&mut request.head, &cx.conn.info.peer, env.random()) {
                 Ok(again) => target = again,
                 Err(reply) => action = Action::Reply(Box::new(reply)),
             }
@@ -106,23 +110,44 @@ impl<I: Io> StreamHandler<I> {
             return guard.local(&reply, dialect);
         };
         guard.routed(&target);
-        let Some(upstream) = view.cluster(target.cluster) else {
-            view.http.no_cluster.inc();
-            let reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "", "cluster_not_found")
-                .flag(ResponseFlag::NoClusterFound);
+        let Some(route) = view.route(&target) else {
+            debug_assert!(false, "a target is of its view");
+            let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
-        if request.head.upgrade().is_some_and(|wanted| !target.may_upgrade(wanted)) {
+        let forward = match &route.action {
+            RouteAction::Forward(forward) => forward,
+            RouteAction::Redirect(redirect) => {
+                return guard.direct(direct::redirect(redirect, &request.head), route, &request.head, cx);
+            }
+            RouteAction::Direct(response) => {
+                return guard.direct(direct::response(response), route, &request.head, cx);
+            }
+        };
+        let Some(upstream) = target.cluster.and_then(|at| view.cluster(at)) else {
+            view.http.no_cluster.inc();
+            let reply =
+                LocalReply::new(forward.cluster_not_found, "", "cluster_not_found").flag(ResponseFlag::NoClusterFound);
+            let mut response = guard.local(&reply, dialect);
+            let facts = Facts { cx, route, weighted: target.weighted, cluster: None, host: None };
+            edits::response(&facts, Some(&request.head), &mut response.head);
+            return response;
+        };
+        let may_upgrade = |wanted: &[u8]| forward.upgrades.iter().any(|allowed| allowed.as_bytes() == wanted);
+        if request.head.upgrade().is_some_and(|wanted| !may_upgrade(wanted)) {
             let reply = LocalReply::new(StatusCode::FORBIDDEN, "upgrade not allowed here", "upgrade_failed");
             return guard.local(&reply, dialect);
         }
 
+        // === edits ===
+        let changes = Changes::make(route, forward, &target, upstream, &mut request.head, cx, &mut guard.tries);
+
         // === exchange ===
         let tunnel = request.head.tunnel;
         let timeout = match dialect {
-            Dialect::Grpc => grpc::deadline(&mut request.head, target.call_timeout),
-            Dialect::Rpc => dialect::deadline(&request.head, &target),
-            Dialect::Http => target.timeout,
+            Dialect::Grpc => grpc::deadline(&mut request.head, forward.call_timeout),
+            Dialect::Rpc => dialect::deadline(&request.head, forward),
+            Dialect::Http => forward.timeout,
         };
         let (body, received, progress) = CountedBody::wrap(std::mem::take(&mut request.body));
         guard.request_body(received, progress.clone());
@@ -132,7 +157,7 @@ impl<I: Io> StreamHandler<I> {
         let request = Request { head: std::mem::take(&mut request.head), body };
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
-            let idle = target.tunnel_idle_timeout;
+            let idle = forward.tunnel_idle_timeout;
             // On the heap: hardly a request is one, and each has room for it otherwise.
             Box::pin(attempt::tunnel(upstream, request, cx, idle, &mut deadline, &mut guard.tries)).await
         } else {
@@ -144,16 +169,23 @@ impl<I: Io> StreamHandler<I> {
 
         // === relay ===
         match outcome {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 upstream.count_response(&answer.head);
+                if let Some(changes) = changes {
+                    changes.finish(route, &target, upstream, &mut answer.head, cx, &guard.tries);
+                }
                 let accepted = tunnel.is_some_and(|tunnel| tunnel.accepts(answer.head.status));
-                let idle = accepted.then(|| IdleLimit::new(target.tunnel_idle_timeout, progress));
+                let idle = accepted.then(|| IdleLimit::new(forward.tunnel_idle_timeout, progress));
                 guard.details("via_upstream");
                 pass_on(answer, deadline, idle, dialect, view, upstream)
             }
             Err(failure) => {
                 upstream.count_failure(&failure);
-                guard.local(&explain(&failure), dialect)
+                let mut response = guard.local(&explain(&failure), dialect);
+                if let Some(changes) = changes {
+                    changes.finish(route, &target, upstream, &mut response.head, cx, &guard.tries);
+                }
+                response
             }
         }
     }

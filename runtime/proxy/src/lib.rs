@@ -4,9 +4,12 @@
 
 mod admission;
 mod attempt;
+mod changes;
 mod client_cert;
 mod core_view;
 mod dialect;
+mod direct;
+mod edits;
 mod end;
 mod entry;
 mod events;
@@ -15,12 +18,14 @@ mod filters;
 mod forward;
 mod grpc;
 mod handler;
+mod hashing;
 mod intake;
 mod listener;
 mod log;
 mod path;
 mod plan;
 mod relay;
+mod rewrite;
 mod tcp;
 mod timers;
 mod tunnel;

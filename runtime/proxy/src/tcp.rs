@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringway_api::{Blame, Chunk, ChunkQueue, ConnCx, ConnError, Io, ResponseFlag, ResponseFlags};
 use ringway_preface::proxy_protocol;
 use ringway_telemetry::StreamRecord;
-use ringway_upstream::{AcquireError, Host, RawLease};
+use ringway_upstream::{AcquireError, Host, RawLease, Want};
 
 use crate::relay::{Relayed, relay};
 use crate::timers::within;
@@ -64,7 +64,7 @@ pub(crate) async fn connect<I: Io>(
     upstream: &ClusterView<I>,
     conn: &ConnCx,
 ) -> Result<(Rc<Host>, I, RawLease), AcquireError> {
-    let host = upstream.cluster.pick()?;
+    let host = upstream.cluster.pick(Want::default())?;
     let (mut io, lease) = upstream.cluster.connect_raw(&host).await?;
     let Some(transport) = &upstream.raw else { return Ok((host, io, lease)) };
     let beginning = async {

@@ -1,13 +1,14 @@
 //! Filter chains and clusters of a snapshot as one worker sees them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use ringway_api::{Blame, EndReason, Headers, Io, LocalReply, RequestHead, ResponseHead, rpc};
-use ringway_config::RouteTable;
+use ringway_api::{Address, Blame, EndReason, Headers, Io, LocalReply, RequestHead, ResponseHead, rpc};
+use ringway_config::{Asked, Picked, Route, RouteAt, RouteTable};
 use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
 use ringway_upstream::{Cluster, Secure};
 
@@ -28,12 +29,33 @@ pub(crate) struct ChainView<I: Io> {
     pub(crate) routes: Option<Arc<RouteTable>>,
     pub(crate) filters: FilterSets,
     pub(crate) clusters: Rc<[Rc<ClusterView<I>>]>,
+    /// The places of clusters by name.
+    pub(crate) names: Rc<HashMap<Arc<str>, usize>>,
+    /// For choices among clusters with weights.
+    pub(crate) shares: Rc<Shares>,
     pub(crate) forward: Arc<ForwardPolicy>,
     pub(crate) path: PathPolicy,
     pub(crate) http: Cells<HttpStats>,
     pub(crate) tcp: Cells<TcpStats>,
     pub(crate) log: Option<AccessLog>,
     pub(crate) timers: Rc<TimerPool>,
+}
+
+/// Numbers that are spread evenly over all there are, whatever the stretch that one looks at: shares of them come true
+/// over time, with an error that does not grow. Multiples of the golden ratio (a Weyl sequence).
+#[derive(Debug)]
+pub(crate) struct Shares(Cell<u64>);
+
+impl Shares {
+    /// Numbers that begin anywhere.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    fn next(&self) -> u64 {
+        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        self.0.get()
+    }
 }
 
 /// What a chain does with its connections.
@@ -73,51 +95,52 @@ pub(crate) struct ChainHandle<I: Io> {
     view: RefCell<Rc<ChainView<I>>>,
 }
 
-/// Where a request goes.
-#[derive(Clone)]
+/// Where a request goes, as places in the tables of its view.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    pub(crate) cluster: usize,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) call_timeout: Option<Duration>,
-    pub(crate) tunnel_idle_timeout: Option<Duration>,
-    pub(crate) upgrades: Arc<[Box<str>]>,
-    pub(crate) name: Option<Arc<str>>,
-    /// Which of the chain's sets of filters looks at it, if not the usual one.
-    pub(crate) filters: Option<u32>,
-}
-
-impl Target {
-    /// Whether requests may upgrade to a protocol, given in lower case.
-    pub(crate) fn may_upgrade(&self, wanted: &[u8]) -> bool {
-        self.upgrades.iter().any(|allowed| allowed.as_bytes() == wanted)
-    }
+    pub(crate) at: RouteAt,
+    /// The cluster, if there is one.
+    pub(crate) cluster: Option<usize>,
+    /// Which of a weighted route's clusters it is.
+    pub(crate) weighted: Option<u16>,
 }
 
 impl<I: Io> ChainView<I> {
     /// The route of a request, whose path is made comparable first; the refusal of one that cannot be.
-    pub(crate) fn find(&self, head: &mut RequestHead, random: u64) -> Result<Option<Target>, LocalReply> {
+    pub(crate) fn find(
+        &self,
+        head: &mut RequestHead,
+        peer: &Address,
+        random: u64,
+    ) -> Result<Option<Target>, LocalReply> {
         self.path
             .apply(head)
             .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "malformed path", "path_normalization_failed"))?;
-        Ok(self.route(head, random))
+        let Some(routes) = &self.routes else { return Ok(None) };
+        let asked = Asked { head, source: peer.ip().map(|peer| peer.ip().to_canonical()), random };
+        let Some(at) = routes.find(asked) else { return Ok(None) };
+        let picked = routes.route(at).and_then(Route::forward).map(|forward| forward.pick(head, self.shares.next()));
+        let (cluster, weighted) = match picked {
+            Some(Picked::Cluster(cluster, weighted)) => (Some(cluster), weighted),
+            Some(Picked::Named(name)) => (self.named(name), None),
+            Some(Picked::Nothing) | None => (None, None),
+        };
+        Ok(Some(Target { at, cluster, weighted }))
+    }
+
+    /// The route at a place.
+    pub(crate) fn route(&self, target: &Target) -> Option<&Route> {
+        self.routes.as_ref()?.route(target.at)
     }
 
     /// The filters of a request with this route.
     pub(crate) fn filters_of(&self, target: Option<&Target>) -> Rc<[NamedFilter]> {
-        Rc::clone(self.filters.of(target.and_then(|target| target.filters)))
+        Rc::clone(self.filters.of(target.and_then(|target| self.route(target)?.filters)))
     }
 
-    fn route(&self, head: &RequestHead, random: u64) -> Option<Target> {
-        let route = self.routes.as_ref()?.find(head)?;
-        Some(Target {
-            filters: route.filters,
-            cluster: route.pick(random),
-            timeout: route.timeout,
-            call_timeout: route.call_timeout,
-            tunnel_idle_timeout: route.tunnel_idle_timeout,
-            upgrades: Arc::clone(&route.upgrades),
-            name: route.name.clone(),
-        })
+    /// The place of the cluster of this name.
+    fn named(&self, name: &[u8]) -> Option<usize> {
+        self.names.get(std::str::from_utf8(name).ok()?).copied()
     }
 
     pub(crate) fn cluster(&self, index: usize) -> Option<&Rc<ClusterView<I>>> {

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::rc::Rc;
 
-use ringway_api::{Address, ConnectError, DynBalancer, Env, HostState, PickCx};
+use ringway_api::{Address, ConnectError, DynBalancer, Env, HostState, Metadata, PickCx};
 
 use crate::dial::Dialer;
 use crate::host::{Active, Seat, Settings, count};
@@ -22,6 +22,20 @@ pub struct Cluster<I> {
     settings: Rc<Settings>,
     hosts: Rc<HostSet>,
 }
+
+/// What the choice of a host depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Want<'a> {
+    /// What the request hashes to, by the policy of its route.
+    pub hash: Option<u64>,
+    /// Hosts that the request has been sent to before: another one is taken if the balancer gives it within some draws.
+    pub tried: &'a [Rc<Host>],
+    /// What hosts must have.
+    pub metadata: Option<&'a Metadata>,
+}
+
+/// How often a host that has been tried is drawn again.
+const REDRAWS: u64 = 5;
 
 /// Keeps a raw connection counted; drop it with the stream.
 #[must_use = "dropping it says that the connection is closed"]
@@ -90,16 +104,25 @@ impl<I: 'static> Cluster<I> {
     ///
     /// # Errors
     /// [`AcquireError::NoHealthyHost`] when none may be picked.
-    pub fn pick(&self) -> Result<Rc<Host>, AcquireError> {
-        let cx = PickCx { random: self.settings.env.random() };
-        let index = self.hosts.balancer.pick(&self.hosts.states, cx);
-        match index.and_then(|index| self.hosts.hosts.get(index)) {
-            Some(host) => Ok(Rc::clone(host)),
-            None => {
-                self.settings.events.no_healthy_host();
-                Err(AcquireError::NoHealthyHost)
+    pub fn pick(&self, want: Want<'_>) -> Result<Rc<Host>, AcquireError> {
+        let draw = |attempt: u64| {
+            // Another host for the same hash, and the same one each time.
+            let hash = want.hash.map(|hash| hash.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let cx = PickCx { random: self.settings.env.random(), hash };
+            self.hosts.hosts.get(self.hosts.balancer.pick(&self.hosts.states, cx)?)
+        };
+        let Some(mut host) = draw(0) else {
+            self.settings.events.no_healthy_host();
+            return Err(AcquireError::NoHealthyHost);
+        };
+        let is_tried = |host: &Rc<Host>| want.tried.iter().any(|tried| Rc::ptr_eq(tried, host));
+        for attempt in 1..=REDRAWS {
+            if !is_tried(host) {
+                break;
             }
+            host = draw(attempt).unwrap_or(host);
         }
+        Ok(Rc::clone(host))
     }
 
     /// A connection to a host for one request: at once when one has room; otherwise the request waits in line, for

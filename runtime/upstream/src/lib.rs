@@ -20,7 +20,7 @@ mod limit;
 mod params;
 mod pool;
 
-pub use cluster::{Cluster, RawLease};
+pub use cluster::{Cluster, RawLease, Want};
 pub use error::{AcquireError, Breaker};
 pub use events::{CloseCause, ClusterEvents};
 pub use host::{Host, HostReport};

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use ringway_api::Address;
 use ringway_config::{Catalog, Published, Snapshot, Store, compile};
 use ringway_proxy::Plan;
-use ringway_telemetry::Registry;
+use ringway_telemetry::{Format, Registry};
 
 use crate::catalog::{BALANCERS, FILTERS, PROTOCOL_SPECS};
 use crate::names::Names;
@@ -26,6 +26,10 @@ pub(crate) use plan::Planner;
 /// What configurations may name.
 pub(crate) const CATALOG: Catalog = Catalog {
     protocols: PROTOCOL_SPECS,
+    compile_value: |text| match Format::value(text) {
+        Ok(format) => Ok(Arc::new(format)),
+        Err(error) => Err(error.to_string()),
+    },
     filters: FILTERS,
     balancers: BALANCERS,
     check_log_format: |raw| plan::format(raw).map(drop).map_err(|error| error.to_string()),

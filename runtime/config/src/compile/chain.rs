@@ -111,7 +111,7 @@ pub(super) fn conditions(raw: &raw::ChainMatch, path: &str) -> Result<Conditions
     })
 }
 
-fn networks(raw: &[String], path: &str) -> Result<Vec<IpNet>, Fault> {
+pub(super) fn networks(raw: &[String], path: &str) -> Result<Vec<IpNet>, Fault> {
     let network = |(at, text): (usize, &String)| {
         let net = text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error));
         net.map_err(|_| Fault::new(format!("{path}[{at}]"), format!("`{text}` is no network such as 10.0.0.0/8")))

@@ -1,10 +1,13 @@
 //! From text to a snapshot: everything that can go wrong goes wrong here.
 
+mod action;
 mod address;
 mod chain;
 mod cluster;
+mod edits;
 mod filter;
 mod listener;
+mod matcher;
 mod protocol;
 mod routes;
 mod tls;
@@ -17,7 +20,7 @@ use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 
 use crate::error::{ConfigError, Fault};
 use crate::raw;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Options, Snapshot};
 
 /// What a configuration may name.
 #[derive(Clone, Copy)]
@@ -30,6 +33,8 @@ pub struct Catalog {
     pub balancers: &'static [BalancerSpec],
     /// Says what is wrong with an access log's format.
     pub check_log_format: fn(&raw::LogFormat) -> Result<(), String>,
+    /// Compiles a field's value that has operators; only who knows them looks into the result.
+    pub compile_value: fn(&str) -> Result<Options, String>,
 }
 
 /// The name of the protocol without a codec.

@@ -1,8 +1,12 @@
 //! The configuration as people write it. Unknown keys are errors everywhere.
 
+mod action;
+mod answers;
 mod cluster;
+mod edits;
 mod listener;
 mod marks;
+mod matches;
 mod protocol;
 mod routes;
 mod tls;
@@ -13,14 +17,18 @@ use ringway_api::{ByteSize, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use action::{Action, HashCookie, HashPolicy, QueryEdits, RegexRewrite, WeightedCluster};
+pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use cluster::{Cluster, DnsFamily, Endpoint, Limits, WeightedEndpoint};
+pub use edits::{AddedField, Append, FieldEdits};
 pub use listener::{
     AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
     Transport,
 };
 pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
+pub use matches::{FieldMatch, IntegerRange, Match};
 pub use protocol::ProtocolNames;
-pub use routes::{Action, FieldMatch, Match, Route, Routes, RoutesRef, VirtualHost, WeightedCluster};
+pub use routes::{Route, Routes, RoutesRef, VirtualHost};
 pub use tls::{Certificate, ClusterTls, ListenerTls, SanMatch, SanType, TlsVersion};
 
 /// A whole configuration.

@@ -1,7 +1,7 @@
 //! Finding the first matching route without trying them all.
 //!
-//! Exact paths and prefixes are looked up by the path itself, so that only routes that can match are tried, in order;
-//! what cannot be looked up (regular expressions, paths without case) is tried in order between them.
+//! Routes are looked up by the text that every path they match begins with, so that only routes that can match are
+//! tried, in order; what has no such text (some regular expressions) is tried in order between them.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,19 @@ use super::{PathMatch, RouteMatcher};
 /// Candidates by path.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
+    cased: Paths,
+    /// Routes whose paths' case does not matter, by the lower case of their text.
+    folded: Option<Box<Paths>>,
+    /// Routes that must always be tried.
+    others: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Paths {
     exact: HashMap<Box<[u8]>, Vec<u32>>,
     prefixes: HashMap<Box<[u8]>, Vec<u32>>,
     /// Lengths of prefixes that occur, ascending.
     lengths: Vec<usize>,
-    /// Routes that must always be tried.
-    others: Vec<u32>,
 }
 
 /// Up to so many routes, trying them all is as fast.
@@ -27,18 +34,19 @@ impl Index {
         let small = matchers.len() <= SMALL;
         for (at, matcher) in matchers.enumerate() {
             let at = at as u32;
-            match &matcher.path {
-                _ if small || !matcher.case_sensitive => index.others.push(at),
-                PathMatch::Exact(path) => index.exact.entry(path.as_bytes().into()).or_default().push(at),
-                PathMatch::Prefix(prefix) | PathMatch::Segments(prefix) => {
-                    index.prefixes.entry(prefix.as_bytes().into()).or_default().push(at);
+            match matcher.path.literal().filter(|text| !small && !text.is_empty()) {
+                None => index.others.push(at),
+                Some(text) if matcher.case_sensitive => index.cased.insert(&matcher.path, text.as_bytes(), at),
+                Some(text) => {
+                    let text = text.to_ascii_lowercase();
+                    index.folded.get_or_insert_default().insert(&matcher.path, text.as_bytes(), at);
                 }
-                PathMatch::Regex(_) | PathMatch::Connect => index.others.push(at),
             }
         }
-        index.lengths = index.prefixes.keys().map(|prefix| prefix.len()).collect();
-        index.lengths.sort_unstable();
-        index.lengths.dedup();
+        index.cased.finish();
+        if let Some(folded) = &mut index.folded {
+            folded.finish();
+        }
         index
     }
 
@@ -54,6 +62,28 @@ impl Index {
                 }
             }
         };
+        self.cased.each(path, &mut consider);
+        if let Some(folded) = &self.folded {
+            folded.each(&path.to_ascii_lowercase(), &mut consider);
+        }
+        consider(&self.others);
+        (best != u32::MAX).then_some(best as usize)
+    }
+}
+
+impl Paths {
+    fn insert(&mut self, path: &PathMatch, text: &[u8], at: u32) {
+        let map = if matches!(path, PathMatch::Exact(_)) { &mut self.exact } else { &mut self.prefixes };
+        map.entry(text.into()).or_default().push(at);
+    }
+
+    fn finish(&mut self) {
+        self.lengths = self.prefixes.keys().map(|prefix| prefix.len()).collect();
+        self.lengths.sort_unstable();
+        self.lengths.dedup();
+    }
+
+    fn each(&self, path: &[u8], consider: &mut impl FnMut(&[u32])) {
         if let Some(candidates) = self.exact.get(path) {
             consider(candidates);
         }
@@ -62,7 +92,5 @@ impl Index {
                 consider(candidates);
             }
         }
-        consider(&self.others);
-        (best != u32::MAX).then_some(best as usize)
     }
 }

@@ -1,10 +1,13 @@
 //! What one route matches.
 
-use http::Method;
-use regex::bytes::Regex;
-use ringway_api::{RequestHead, rpc};
+use std::net::IpAddr;
 
-use super::FieldMatcher;
+use http::Method;
+use ipnet::IpNet;
+use regex::bytes::Regex;
+use ringway_api::{Known, RequestHead, rpc};
+
+use super::{Asked, FieldMatcher, PathTemplate};
 
 /// All conditions of a route.
 #[derive(Debug)]
@@ -15,6 +18,19 @@ pub(crate) struct RouteMatcher {
     pub(crate) headers: Vec<FieldMatcher>,
     pub(crate) labels: Vec<Label>,
     pub(crate) query: Vec<FieldMatcher>,
+    /// On the heap: few routes have any of them.
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// Conditions that few routes have.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    pub(crate) cookies: Vec<FieldMatcher>,
+    pub(crate) grpc: bool,
+    /// Any of these, if there are some.
+    pub(crate) sources: Vec<IpNet>,
+    /// Of 2^32 requests.
+    pub(crate) fraction: Option<u64>,
 }
 
 /// The condition on the path, its query left out.
@@ -24,7 +40,9 @@ pub(crate) enum PathMatch {
     Exact(String),
     /// Whole segments: without a slash at its end.
     Segments(String),
-    Regex(Regex),
+    /// With the text that every match begins with.
+    Regex(Regex, String),
+    Template(PathTemplate),
     /// `CONNECT`, which has none.
     Connect,
 }
@@ -47,7 +65,8 @@ impl Label {
 }
 
 impl RouteMatcher {
-    pub(crate) fn matches(&self, head: &RequestHead, path: &[u8]) -> bool {
+    pub(crate) fn matches(&self, asked: Asked<'_>, path: &[u8]) -> bool {
+        let head = asked.head;
         self.path.holds(path, self.case_sensitive)
             && (self.methods.is_empty() || self.methods.contains(&head.method))
             && self.headers.iter().all(|field| field.matches_header(head))
@@ -56,10 +75,38 @@ impl RouteMatcher {
                 let query = head.query();
                 self.query.iter().all(|field| field.matches_query(query))
             })
+            && self.more.as_ref().is_none_or(|more| more.holds(asked))
     }
 }
 
+impl More {
+    fn holds(&self, asked: Asked<'_>) -> bool {
+        let within = |source: IpAddr| self.sources.iter().any(|network| network.contains(&source));
+        // Unrelated to the bits that pick a weighted cluster, which are the high ones.
+        let chance = asked.random & u64::from(u32::MAX);
+        (!self.grpc || is_grpc(asked.head))
+            && (self.sources.is_empty() || asked.source.is_some_and(within))
+            && self.cookies.iter().all(|cookie| cookie.matches_cookie(asked.head))
+            && self.fraction.is_none_or(|fraction| chance < fraction)
+    }
+}
+
+/// "Requests" of gRPC's description of itself over HTTP/2: `application/grpc` with an optional `+format`.
+fn is_grpc(head: &RequestHead) -> bool {
+    let kind = head.headers.known(Known::ContentType).and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    kind.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
 impl PathMatch {
+    /// What all paths that match begin with, if their case matters; nothing for those without a path.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Prefix(text) | Self::Exact(text) | Self::Segments(text) | Self::Regex(_, text) => Some(text),
+            Self::Template(template) => Some(&template.literal),
+            Self::Connect => None,
+        }
+    }
+
     fn holds(&self, path: &[u8], case_sensitive: bool) -> bool {
         let starts = |text: &str| {
             let Some(start) = path.get(..text.len()) else { return false };
@@ -69,7 +116,8 @@ impl PathMatch {
             Self::Prefix(prefix) => starts(prefix),
             Self::Exact(exact) => path.len() == exact.len() && starts(exact),
             Self::Segments(prefix) => starts(prefix) && matches!(path.get(prefix.len()), None | Some(b'/')),
-            Self::Regex(regex) => !path.is_empty() && regex.is_match(path),
+            Self::Regex(regex, _) => !path.is_empty() && regex.is_match(path),
+            Self::Template(template) => template.regex.is_match(path),
             // RFC 9112, section 3.2.3: the only request without a path.
             Self::Connect => path.is_empty(),
         }

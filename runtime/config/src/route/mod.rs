@@ -1,21 +1,30 @@
 //! The compiled route table: a virtual host by name, then the first route that matches.
 
+mod action;
 mod field;
 mod host;
 mod index;
 mod matcher;
+mod template;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ringway_api::RequestHead;
+use ringway_api::{Metadata, RequestHead};
 
 use crate::snapshot::Filter;
 
-pub(crate) use field::{Condition, FieldMatcher};
+pub(crate) use action::{Clusters, Weighted};
+pub use action::{
+    DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, PathRewrite, Redirect, Rewrite,
+    RouteAction, Template, Value,
+};
+pub(crate) use field::{Condition, FieldMatcher, TextKind};
+pub use field::{cookie, parameter};
 pub(crate) use host::{Domain, Hosts};
 pub(crate) use index::Index;
-pub(crate) use matcher::{Label, PathMatch, RouteMatcher};
+pub(crate) use matcher::{Label, More, PathMatch, RouteMatcher};
+pub(crate) use template::PathTemplate;
 
 /// A compiled route table.
 #[derive(Debug)]
@@ -48,34 +57,58 @@ pub struct VirtualHost {
 #[derive(Debug)]
 pub struct Route {
     /// Its name in logs.
-    pub name: Option<Arc<str>>,
-    /// How long the response may take, from the end of the request.
-    pub timeout: Option<Duration>,
-    /// The most a gRPC call's own deadline may be.
-    pub call_timeout: Option<Duration>,
-    /// Protocols that requests may upgrade to, in lower case.
-    pub upgrades: Arc<[Box<str>]>,
-    /// Close a tunnel in which nothing has moved for this long.
-    pub tunnel_idle_timeout: Option<Duration>,
+    pub name: Option<Box<str>>,
     /// What it says of filters, by index into [`RouteTable::filters`].
     pub filters: Option<u32>,
+    /// What it does.
+    pub action: RouteAction,
+    /// Changes to fields, of the route, its virtual host and the table, in this order.
+    pub edits: [Option<Arc<Edits>>; 3],
+    /// Metadata that hosts must have.
+    pub metadata: Option<Arc<Metadata>>,
     pub(crate) matcher: RouteMatcher,
-    pub(crate) clusters: Clusters,
 }
 
-/// The cluster or clusters of a route, by index into the snapshot's.
-#[derive(Debug)]
-pub(crate) enum Clusters {
-    One(u32),
-    /// Upper ends of each cluster's share, and the clusters; the last end is the sum.
-    Weighted(Vec<(u64, u32)>),
+/// What of a request routes look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// The client's address, if it has one.
+    pub source: Option<IpAddr>,
+    /// Random bits, for matches by chance.
+    pub random: u64,
+}
+
+/// Where a route is in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteAt {
+    host: u32,
+    route: u32,
+}
+
+/// The choice among a route's clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picked<'a> {
+    /// The cluster at this index of the snapshot's; of those with weights, which one it is.
+    Cluster(usize, Option<u16>),
+    /// The cluster of this name.
+    Named(&'a [u8]),
+    /// The request does not say which.
+    Nothing,
 }
 
 impl RouteTable {
     /// The first route of the request's virtual host that matches.
-    pub fn find(&self, head: &RequestHead) -> Option<&Route> {
-        let host = self.virtual_hosts.get(self.hosts.find(head.authority())?)?;
-        host.find(head)
+    pub fn find(&self, asked: Asked<'_>) -> Option<RouteAt> {
+        let host = self.hosts.find(asked.head.authority())?;
+        let route = self.virtual_hosts.get(host)?.find(asked)?;
+        Some(RouteAt { host: host as u32, route: route as u32 })
+    }
+
+    /// The route at a place of this table.
+    pub fn route(&self, at: RouteAt) -> Option<&Route> {
+        self.virtual_hosts.get(at.host as usize)?.routes.get(at.route as usize)
     }
 
     /// How many routes there are.
@@ -95,26 +128,63 @@ impl VirtualHost {
         Self { routes, index }
     }
 
-    fn find(&self, head: &RequestHead) -> Option<&Route> {
-        let path = head.path();
-        let found =
-            self.index.first(path, |at| self.routes.get(at).is_some_and(|route| route.matcher.matches(head, path)))?;
-        self.routes.get(found)
+    fn find(&self, asked: Asked<'_>) -> Option<usize> {
+        let path = asked.head.path();
+        self.index.first(path, |at| self.routes.get(at).is_some_and(|route| route.matcher.matches(asked, path)))
     }
 }
 
 impl Route {
+    /// How its requests are sent, if they are.
+    pub fn forward(&self) -> Option<&Forward> {
+        match &self.action {
+            RouteAction::Forward(forward) => Some(forward),
+            RouteAction::Redirect(_) | RouteAction::Direct(_) => None,
+        }
+    }
+
+    /// Changes to fields, in the order in which they are made: those of the chosen cluster, of the route, of its virtual
+    /// host, of the table.
+    pub fn edits(&self, weighted: Option<u16>) -> impl Iterator<Item = &Edits> {
+        let chosen = self.forward().and_then(|forward| forward.weighted(weighted?)?.edits.as_deref());
+        chosen.into_iter().chain(self.edits.iter().filter_map(|edits| edits.as_deref()))
+    }
+
+    /// Whether [`edits`](Self::edits) may have any.
+    pub fn has_edits(&self, weighted: Option<u16>) -> bool {
+        self.edits(weighted).next().is_some()
+    }
+
+    /// Metadata that hosts must have: what the chosen cluster says of it, with what the route says.
+    pub fn metadata(&self, weighted: Option<u16>) -> Option<&Arc<Metadata>> {
+        let chosen = self.forward().and_then(|forward| forward.weighted(weighted?)?.metadata.as_ref());
+        chosen.or(self.metadata.as_ref())
+    }
+}
+
+impl Forward {
     /// The cluster for a request, by random bits.
-    pub fn pick(&self, random: u64) -> usize {
+    pub fn pick<'a>(&'a self, head: &'a RequestHead, random: u64) -> Picked<'a> {
         match &self.clusters {
-            Clusters::One(cluster) => *cluster as usize,
+            Clusters::One(cluster) => Picked::Cluster(*cluster as usize, None),
             Clusters::Weighted(shares) => {
-                let sum = shares.last().map_or(1, |(end, _)| *end).max(1);
+                let sum = shares.last().map_or(1, |share| share.end).max(1);
                 // The high bits of the product: unbiased enough for any sum of weights.
                 let point = ((u128::from(random) * u128::from(sum)) >> 64) as u64;
-                let at = shares.partition_point(|(end, _)| *end <= point);
-                shares.get(at).map_or(usize::MAX, |(_, cluster)| *cluster as usize)
+                let at = shares.partition_point(|share| share.end <= point);
+                match shares.get(at) {
+                    Some(share) => Picked::Cluster(share.cluster as usize, Some(at as u16)),
+                    None => Picked::Nothing,
+                }
             }
+            Clusters::Header(name) => head.headers.first(name).map_or(Picked::Nothing, Picked::Named),
+        }
+    }
+
+    fn weighted(&self, at: u16) -> Option<&Weighted> {
+        match &self.clusters {
+            Clusters::Weighted(shares) => shares.get(usize::from(at)),
+            Clusters::One(_) | Clusters::Header(_) => None,
         }
     }
 }

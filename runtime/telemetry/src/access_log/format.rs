@@ -82,6 +82,8 @@ pub(super) enum Segment {
 pub(super) enum Style {
     /// In text; unset is `-`.
     Text,
+    /// As the value of a header field; unset is nothing.
+    Value,
     /// As a JSON value of its own; unset is `null`.
     Json,
     /// Inside a JSON string; unset is `-`.
@@ -98,6 +100,16 @@ impl Format {
         let text = text.strip_suffix('\n').unwrap_or(text);
         format.add(text, Style::Text).map_err(|(position, reason)| FormatError { member: None, position, reason })?;
         format.literal(b"\n");
+        Ok(format)
+    }
+
+    /// Reads a text that becomes the value of a header field: as [`parse`](Self::parse), without a newline.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn value(text: &str) -> Result<Self, FormatError> {
+        let mut format = Self { segments: Vec::new(), needs: Needs::default() };
+        format.add(text, Style::Value).map_err(|(position, reason)| FormatError { member: None, position, reason })?;
         Ok(format)
     }
 
@@ -216,7 +228,7 @@ impl Format {
     }
 
     fn literal_in(&mut self, style: Style, text: &str) {
-        if style == Style::Text {
+        if matches!(style, Style::Text | Style::Value) {
             self.literal(text.as_bytes());
         } else {
             let mut escaped = Vec::new();
@@ -229,7 +241,9 @@ impl Format {
     fn outside_literal(&mut self, style: Style, text: Option<&str>) {
         let mut escaped = Vec::new();
         match (text, style) {
+            (None, Style::Value) => {}
             (None, _) => escaped.push(b'-'),
+            (Some(text), Style::Value) => escaped.extend_from_slice(text.as_bytes()),
             (Some(text), Style::Text) => super::escape::push_text(&mut escaped, text.as_bytes()),
             (Some(text), _) => super::escape::push_json_inner(&mut escaped, text.as_bytes()),
         }

@@ -171,13 +171,18 @@ impl Point {
 impl Value<'_> {
     fn write(&self, style: Style, out: &mut Vec<u8>) {
         match self {
-            Self::Unset => out.extend_from_slice(if style == Style::Json { b"null" } else { b"-" }),
+            Self::Unset => out.extend_from_slice(match style {
+                Style::Json => b"null",
+                Style::Value => b"",
+                Style::Text | Style::JsonInner => b"-",
+            }),
             Self::Number(number) => push_decimal(out, *number),
             _ if style == Style::Json => {
                 out.push(b'"');
                 self.write(Style::JsonInner, out);
                 out.push(b'"');
             }
+            Self::Bytes(bytes) if style == Style::Value => out.extend_from_slice(bytes),
             Self::Bytes(bytes) if style == Style::Text => push_text(out, bytes),
             Self::Bytes(bytes) => push_json_inner(out, bytes),
             Self::Plain(text) => out.extend_from_slice(text.as_bytes()),
@@ -194,7 +199,7 @@ impl Value<'_> {
                 Value::Bytes(path.as_os_str().as_encoded_bytes()).write(style, out);
             }
             Self::Ip(address) => push_ip(out, *address),
-            Self::Start(format, time) if style == Style::Text => format.render(*time, out),
+            Self::Start(format, time) if matches!(style, Style::Text | Style::Value) => format.render(*time, out),
             Self::Start(format, time) => {
                 let from = out.len();
                 format.render(*time, out);

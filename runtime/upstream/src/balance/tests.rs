@@ -12,7 +12,7 @@ fn hosts(weights: &[u32]) -> Vec<HostState> {
 
 /// Random bits that a worker would draw: a different number each time.
 fn cx(step: usize) -> PickCx {
-    PickCx { random: (step as u64).wrapping_mul(0xd134_2543_de82_ef95) }
+    PickCx { random: (step as u64).wrapping_mul(0xd134_2543_de82_ef95), hash: None }
 }
 
 fn seed(worker: u64) -> u64 {
@@ -175,7 +175,7 @@ proptest! {
                 host.active.set(active);
             }
             for balancer in &balancers {
-                match balancer.pick(&hosts, PickCx { random }) {
+                match balancer.pick(&hosts, PickCx { random, hash: None }) {
                     Some(index) => prop_assert!(hosts[index].usable.get()),
                     None => prop_assert!(hosts.iter().all(|host| !host.usable.get())),
                 }

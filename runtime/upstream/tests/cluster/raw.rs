@@ -1,7 +1,7 @@
 //! Raw connections.
 
 use ringway_api::{Address, ConnectError};
-use ringway_upstream::{AcquireError, Breaker, CloseCause, Cluster, RawLease};
+use ringway_upstream::{AcquireError, Breaker, CloseCause, Cluster, RawLease, Want};
 
 use crate::net::{Mode, Stream};
 use crate::world::{CONNECT_TIMEOUT, World, address, limited, params};
@@ -14,7 +14,7 @@ fn connect(world: &World, cluster: &std::rc::Rc<Cluster<Stream>>) -> std::rc::Rc
     let place = std::rc::Rc::new(std::cell::RefCell::new(None));
     let (cluster, result) = (std::rc::Rc::clone(cluster), std::rc::Rc::clone(&place));
     world.env.spawn(Box::pin(async move {
-        let host = cluster.pick().unwrap();
+        let host = cluster.pick(Want::default()).unwrap();
         let outcome = cluster.connect_raw(&host).await;
         *result.borrow_mut() = Some(outcome);
     }));

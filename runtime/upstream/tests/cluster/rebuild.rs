@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ringway_api::BalancerSpec;
 use ringway_upstream::balance::{LeastRequest, RoundRobin};
-use ringway_upstream::{AcquireError, BreakerLimits, CloseCause, Cluster, ClusterParams, HostParams, Reuse};
+use ringway_upstream::{AcquireError, BreakerLimits, CloseCause, Cluster, ClusterParams, HostParams, Reuse, Want};
 
 use crate::net::Mode;
 use crate::world::{IDLE_TIMEOUT, World, address, complete, hosts, limited, params};
@@ -42,10 +42,10 @@ fn balancers_of_the_new_view_see_what_the_old_one_began() {
     let busy = world.lease(&old);
     let new = Cluster::rebuild(Some(&old), of(hosts([1, 2])), world.services());
     for _ in 0..20 {
-        assert_eq!(new.pick().unwrap().address(), &address(2));
+        assert_eq!(new.pick(Want::default()).unwrap().address(), &address(2));
     }
     complete(busy);
-    assert!((0..50).any(|_| new.pick().unwrap().address() == &address(1)));
+    assert!((0..50).any(|_| new.pick(Want::default()).unwrap().address() == &address(1)));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_connection_under_way_when_its_host_leaves_still_serves_who_waits() {
     let mut ask = world.ask(&old, Reuse::Allowed);
     world.env.run();
     let new = old.with_hosts(Vec::new());
-    assert!(matches!(new.pick(), Err(AcquireError::NoHealthyHost)));
+    assert!(matches!(new.pick(Want::default()), Err(AcquireError::NoHealthyHost)));
     assert_eq!(world.tally.none_healthy.get(), 1);
     world.net.settle_one(true);
     world.env.run();
@@ -141,7 +141,7 @@ fn an_unchanged_host_set_keeps_its_turn() {
     let mut view = first;
     let mut picked = Vec::new();
     for _ in 0..6 {
-        picked.push(view.pick().unwrap().address().clone());
+        picked.push(view.pick(Want::default()).unwrap().address().clone());
         view = Cluster::rebuild(Some(&view), view.params().clone(), world.services());
     }
     assert_eq!(picked[..3], picked[3..]);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ringway_upstream::{BreakerLimits, Cluster, ClusterParams, Reuse};
+use ringway_upstream::{BreakerLimits, Cluster, ClusterParams, Reuse, Want};
 
 use crate::net::Mode;
 use crate::world::{IDLE_TIMEOUT, World, complete, hosts, params, request};
@@ -61,7 +61,7 @@ fn check(slots: usize, connections: u32, most: Option<u32>, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Ask { fresh } => {
-                if let Ok(host) = cluster.pick() {
+                if let Ok(host) = cluster.pick(Want::default()) {
                     assert!(host.is_usable());
                     let reuse = if fresh { Reuse::Fresh } else { Reuse::Allowed };
                     asks.push(world.ask_host(&cluster, &host, reuse));

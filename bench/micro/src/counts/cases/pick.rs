@@ -23,12 +23,12 @@ fn pick<B: LoadBalancer>(weights: [u32; 10], hosts: usize, times: u64) -> Result
         host.active.set(active);
     }
     let balancer = (BalancerSpec::of::<B>().build)(&hosts, 7);
-    balancer.pick(&hosts, PickCx { random: 0 }).context("no host")?;
+    balancer.pick(&hosts, PickCx { random: 0, hash: None }).context("no host")?;
     // Fixed, so that every run draws the same.
     let mut random = 0u64;
     measured(times, || {
         random = random.wrapping_add(0xd134_2543_de82_ef95);
-        balancer.pick(&hosts, PickCx { random })
+        balancer.pick(&hosts, PickCx { random, hash: None })
     });
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use ringway_api::{BalancerSpec, ProtocolSpec, RequestHead};
-use ringway_config::{Catalog, RouteTable, Service, compile};
+use ringway_config::{Asked, Catalog, RouteTable, Service, compile};
 use ringway_http1::Http1;
 use ringway_upstream::balance::RoundRobin;
 
@@ -17,6 +17,7 @@ const CATALOG: Catalog = Catalog {
     filters: &[],
     balancers: &[BalancerSpec::of::<RoundRobin>()],
     check_log_format: |_| Ok(()),
+    compile_value: |_| Err(String::new()),
 };
 
 const ONE: &str = r#"
@@ -79,11 +80,19 @@ fn find(virtual_hosts: &str, requests: &[(&str, String)], times: u64) -> Result<
     let table = table(virtual_hosts)?;
     let heads: Vec<_> = requests.iter().map(|(host, path)| RequestHead::new(Method::GET, host, path)).collect();
     for head in &heads {
-        ensure!(table.find(head).is_some(), "no route for {head:?}");
+        ensure!(table.find(asked(head)).is_some(), "no route for {head:?}");
     }
     let mut next = heads.iter().cycle();
-    measured(times, || next.next().and_then(|head| table.find(head)).map(|route| route.pick(0)));
+    measured(times, || {
+        let head = next.next()?;
+        let route = table.route(table.find(asked(head))?)?;
+        route.forward().map(|forward| forward.pick(head, 0))
+    });
     Ok(())
+}
+
+fn asked(head: &RequestHead) -> Asked<'_> {
+    Asked { head, source: None, random: 0 }
 }
 
 fn table(virtual_hosts: &str) -> Result<Arc<RouteTable>> {
