@@ -11,7 +11,7 @@ use crate::dial::Dialer;
 use crate::host::{Active, Seat, Settings, count};
 use crate::{
     AcquireError, Breaker, CloseCause, ClusterEvents, ClusterParams, Host, HostParams, HostReport, Lease, Limit,
-    Permit, Reach, Reuse, Services, SharedLimit,
+    Outcome, Permit, Reuse, Services, SharedLimit,
 };
 
 /// The hosts of a cluster with their connections, on one worker. Immutable: a change makes a new one of the old one
@@ -86,6 +86,7 @@ impl<I: 'static> Cluster<I> {
         let renewed = old.is_some_and(|old| old.params.transport != params.transport);
         for host in &hosts.hosts {
             host.configure(Rc::clone(&settings));
+            host.sync_health();
             if renewed {
                 host.renew();
             }
@@ -164,7 +165,32 @@ impl<I: 'static> Cluster<I> {
         }
     }
 
-    /// Lets a host be picked or not, as health decides; unknown addresses are ignored.
+    /// Lets hosts be picked or not, as their health says: the control plane has changed it.
+    pub fn sync_health(&self) {
+        self.hosts.hosts.iter().for_each(|host| host.sync_health());
+        self.tell_membership();
+    }
+
+    /// Notes what an attempt at a host came to, for outlier detection.
+    #[inline]
+    pub fn attempt_ended(&self, host: &Host, outcome: Outcome) {
+        if let Some(passive) = self.params.passive.as_ref().filter(|passive| passive.outliers) {
+            host.with_health(|health| health.record(passive, self.params.worker, outcome));
+        }
+    }
+
+    /// Whether responses may take their host out by `x-envoy-immediate-health-check-fail`.
+    #[inline]
+    pub fn heeds_immediate_failure(&self) -> bool {
+        self.params.passive.is_some_and(|passive| passive.immediate_fail)
+    }
+
+    /// A host has said, by `x-envoy-immediate-health-check-fail`, that it must not get more requests.
+    pub fn fail_immediately(&self, host: &Host) {
+        host.with_health(|health| health.fail_immediately());
+    }
+
+    /// Lets a host be picked or not, where no health decides; unknown addresses are ignored.
     pub fn set_usable(&self, address: &Address, usable: bool) {
         if let Some(host) = self.hosts.hosts.iter().find(|host| host.address() == address) {
             host.set_usable(usable);
@@ -225,14 +251,13 @@ impl HostSet {
             old.iter().flat_map(|old| &old.hosts).map(|host| (host.address(), host)).collect();
         let states: Rc<[HostState]> = params.iter().map(|host| HostState::new(host.weight)).collect();
         let take_seat = |(index, host): (usize, &HostParams)| {
-            let reach = Rc::new(Reach::of(host));
             let seat = Seat { states: Rc::clone(&states), index };
             match known.remove(&host.address) {
                 Some(kept) => {
-                    kept.move_to(reach, seat);
+                    kept.move_to(host, seat);
                     Rc::clone(kept)
                 }
-                None => Host::new(reach, host.address.clone(), seat, Rc::clone(settings)),
+                None => Host::new(host, seat, Rc::clone(settings)),
             }
         };
         let hosts = params.iter().enumerate().map(take_seat).collect();

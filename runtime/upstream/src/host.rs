@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_api::{Address, Env, HostState};
 
 use crate::dial::Dial;
 use crate::pool::Pool;
-use crate::{ClusterEvents, Limit, Reach};
+use crate::{ClusterEvents, HealthFlags, HostHealth, HostParams, Limit, Reach};
 
 /// A host: its place in the balancer's view, its connections and its counts. It outlives the cluster view that
 /// picked it as long as connections of it are in use, and moves on to the next view when it stays a member.
@@ -17,6 +18,7 @@ pub struct Host {
     address: Address,
     reach: RefCell<Rc<Reach>>,
     seat: RefCell<Seat>,
+    health: RefCell<Option<Arc<HostHealth>>>,
     pub(crate) settings: RefCell<Rc<Settings>>,
     pub(crate) pool: Pool,
     pub(crate) counts: Counts,
@@ -31,6 +33,8 @@ pub struct HostReport {
     pub weight: u32,
     /// Whether it may be picked.
     pub usable: bool,
+    /// Why it may not be picked.
+    pub health: HealthFlags,
     /// Open connections on this worker (`cx_active`).
     pub connections_active: u64,
     /// Those of them that are idle in the pool.
@@ -80,11 +84,12 @@ pub(crate) struct Active(Rc<Host>);
 // === impl Host ===
 
 impl Host {
-    pub(crate) fn new(reach: Rc<Reach>, address: Address, seat: Seat, settings: Rc<Settings>) -> Rc<Self> {
+    pub(crate) fn new(params: &HostParams, seat: Seat, settings: Rc<Settings>) -> Rc<Self> {
         Rc::new(Self {
-            address,
-            reach: RefCell::new(reach),
+            address: params.address.clone(),
+            reach: RefCell::new(Rc::new(Reach::of(params))),
             seat: RefCell::new(seat),
+            health: RefCell::new(params.health.clone()),
             settings: RefCell::new(settings),
             pool: Pool::default(),
             counts: Counts::default(),
@@ -118,6 +123,7 @@ impl Host {
             address: self.address.clone(),
             weight: self.with_state(|state| state.weight).unwrap_or(0),
             usable: self.is_usable(),
+            health: self.health().map_or_else(HealthFlags::default, |health| health.flags()),
             connections_active: connections as u64 + self.counts.raw_active.get(),
             connections_idle: idle as u64,
             connections_total: self.counts.connections.get(),
@@ -136,14 +142,36 @@ impl Host {
         Rc::clone(&self.reach.borrow())
     }
 
+    /// Its health, where anything decides about that.
+    pub fn health(&self) -> Option<Arc<HostHealth>> {
+        self.health.borrow().clone()
+    }
+
+    /// Lets it be picked or not, as its health says.
+    pub(crate) fn sync_health(&self) {
+        if let Some(health) = &*self.health.borrow() {
+            self.set_usable(health.is_usable());
+        }
+    }
+
+    /// Looks at its health, if there is any.
+    pub(crate) fn with_health(&self, look: impl FnOnce(&HostHealth)) {
+        if let Some(health) = &*self.health.borrow() {
+            look(health);
+        }
+    }
+
     /// Takes its place in the next view; what is under way moves along.
-    pub(crate) fn move_to(&self, reach: Rc<Reach>, seat: Seat) {
+    pub(crate) fn move_to(&self, params: &HostParams, seat: Seat) {
         if let Some(state) = seat.states.get(seat.index) {
             state.active.set(self.active());
-            state.usable.set(self.is_usable());
+            // Whoever kept it away no longer does when there is no health to ask any more.
+            let freed = params.health.is_none() && self.health.borrow().is_some();
+            state.usable.set(freed || self.is_usable());
         }
-        self.reach.replace(reach);
+        self.reach.replace(Rc::new(Reach::of(params)));
         self.seat.replace(seat);
+        self.health.replace(params.health.clone());
     }
 
     pub(crate) fn configure(&self, settings: Rc<Settings>) {

@@ -15,14 +15,17 @@ mod cluster;
 mod dial;
 mod error;
 mod events;
+mod health;
 mod host;
 mod limit;
+pub mod outlier;
 mod params;
 mod pool;
 
 pub use cluster::{Cluster, RawLease, Want};
 pub use error::{AcquireError, Breaker};
 pub use events::{CloseCause, ClusterEvents};
+pub use health::{HealthBell, HealthFlags, HealthSignals, HostHealth, Outcome, PassiveParams, Totals};
 pub use host::{Host, HostReport};
 pub use limit::{Limit, Permit, SharedLimit};
 pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostParams, Reach, Secure, Services};

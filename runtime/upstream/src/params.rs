@@ -9,7 +9,7 @@ use ringway_api::{
     Address, BalancerSpec, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, Secured, UpstreamConn,
 };
 
-use crate::{ClusterEvents, SharedLimit};
+use crate::{ClusterEvents, HostHealth, PassiveParams, SharedLimit};
 
 /// Makes a connection that carries requests of a connected stream.
 pub type Factory<I> = Rc<dyn Fn(I, Rc<ConnCx>) -> LocalBoxFuture<'static, Result<Rc<dyn UpstreamConn>, ConnError>>>;
@@ -41,6 +41,10 @@ pub struct ClusterParams {
     pub limits: BreakerLimits,
     /// Stands for protocol and transport security: when it differs from before, kept hosts use no old connection.
     pub transport: u64,
+    /// What becomes of requests is noted in the hosts' [`HostParams::health`]; `None` costs nothing.
+    pub passive: Option<PassiveParams>,
+    /// The number of the worker whose cluster this is.
+    pub worker: usize,
 }
 
 /// A host of a cluster.
@@ -54,6 +58,8 @@ pub struct HostParams {
     pub weight: u32,
     /// The name it was configured by; what TLS verifies when nothing else is said.
     pub name: Option<Arc<str>>,
+    /// Its health, where anything decides about that. Without it, the host may always be picked.
+    pub health: Option<Arc<HostHealth>>,
 }
 
 /// How a host is reached.
@@ -106,7 +112,7 @@ impl Reach {
 impl HostParams {
     /// A host of weight 1 with one address.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), alternates: Vec::new(), weight: 1, name: None }
+        Self { address: address.into(), alternates: Vec::new(), weight: 1, name: None, health: None }
     }
 }
 

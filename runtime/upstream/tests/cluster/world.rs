@@ -129,6 +129,8 @@ pub(crate) fn params(of: impl IntoIterator<Item = u8>) -> ClusterParams {
         expected_slots: NonZeroU32::MIN,
         limits: BreakerLimits::new(1024, 1024, 1024, 1),
         transport: 0,
+        passive: None,
+        worker: 0,
     }
 }
 
