@@ -8,6 +8,7 @@
 mod chain;
 mod compile;
 mod error;
+mod health_check;
 mod locate;
 pub mod raw;
 mod route;
@@ -22,6 +23,7 @@ pub use route::{
     Asked, DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, PathRewrite, Picked, Redirect,
     Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost, cookie, parameter,
 };
+pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};
 pub use store::{HISTORY, Published, Store, diff};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringway_api::{Address, BalancerSpec, FilterSpec};
 
 use crate::chain::ChainMatcher;
+use crate::health_check::HealthCheck;
 use crate::raw;
 use crate::route::RouteTable;
 
@@ -105,6 +106,8 @@ pub struct Cluster {
     pub balancer: BalancerSpec,
     /// The hosts.
     pub endpoints: Vec<Endpoint>,
+    /// How they are asked whether they are well.
+    pub health_check: Option<Arc<HealthCheck>>,
 }
 
 /// A host of a cluster.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AUTO, Catalog, TCP, address, protocol, tls};
+use super::{AUTO, Catalog, TCP, address, health, protocol, tls};
 use crate::error::Fault;
 use crate::raw;
 use crate::snapshot::{Cluster, Endpoint};
@@ -55,5 +55,9 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         }
         endpoints.push(Endpoint { target, weight });
     }
-    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer: *balancer, endpoints })
+    if let Some(raw) = &raw.outlier_detection {
+        health::outliers(raw, path)?;
+    }
+    let health_check = health::check(raw, path)?.map(Arc::new);
+    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer: *balancer, endpoints, health_check })
 }

@@ -6,6 +6,7 @@ mod chain;
 mod cluster;
 mod edits;
 mod filter;
+mod health;
 mod listener;
 mod matcher;
 mod protocol;

@@ -4,7 +4,7 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ClusterTls;
+use super::{ClusterTls, HealthCheck, OutlierDetection};
 
 /// Where requests go.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -45,6 +45,12 @@ pub struct Cluster {
     /// Limits of the whole process.
     #[serde(default)]
     pub limits: Limits,
+    /// Eject hosts that fail requests, for a while. Off unless it is written; `{}` for the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<OutlierDetection>,
+    /// Ask hosts whether they are well. One check at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_checks: Vec<HealthCheck>,
 }
 
 fn http1() -> String {

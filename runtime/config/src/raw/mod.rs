@@ -4,6 +4,7 @@ mod action;
 mod answers;
 mod cluster;
 mod edits;
+mod health;
 mod listener;
 mod marks;
 mod matches;
@@ -21,6 +22,7 @@ pub use action::{Action, HashCookie, HashPolicy, QueryEdits, RegexRewrite, Weigh
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use cluster::{Cluster, DnsFamily, Endpoint, Limits, WeightedEndpoint};
 pub use edits::{AddedField, Append, FieldEdits};
+pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
     AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
     Transport,
