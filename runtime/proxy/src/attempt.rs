@@ -9,8 +9,9 @@ use ringway_api::{
     Address, Blame, Body, BodyError, BodyStart, BodyStream, Exchange, ExchangeError, ExchangeEvent, Frame, Headers, Io,
     Metadata, Request, ResponseHead, StreamCx,
 };
-use ringway_upstream::{AcquireError, Cluster, Lease, Reuse, Want};
+use ringway_upstream::{AcquireError, Cluster, Host, Lease, Outcome, Reuse, Want};
 
+use crate::health::{self, BodyWatch};
 use crate::tcp;
 use crate::timers::PooledTimer;
 use crate::tunnel::{IdleLimit, RawExchange};
@@ -30,6 +31,7 @@ pub(crate) enum Failure {
 pub(crate) struct Answer {
     pub(crate) head: ResponseHead,
     pub(crate) body: Answered,
+    pub(crate) host: Rc<Host>,
 }
 
 /// The body of an answer.
@@ -64,7 +66,16 @@ pub(crate) async fn exchange<I: Io>(
             Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
             Poll::Pending => deadline.poll(cx).map(|()| Err(Failure::Timeout)),
         });
-        let mut lease = acquired.await?;
+        let mut lease = match acquired.await {
+            Ok(lease) => lease,
+            // Waiting in line is not the host's fault.
+            Err(Failure::Timeout) => return Err(Failure::Timeout),
+            Err(failure) => {
+                health::failed(cluster, &host, &failure);
+                return Err(failure);
+            }
+        };
+        cluster.attempt_ended(&host, Outcome::Connected);
         tries.local = Some(Rc::clone(lease.conn()));
         tries.count += 1;
         let mut exchange = lease.open(request);
@@ -72,19 +83,30 @@ pub(crate) async fn exchange<I: Io>(
             Ok((head, BodyStart::Complete(body))) => {
                 drop(exchange);
                 drop(lease);
-                return Ok(Answer { head, body: Answered::Complete(body) });
+                return Ok(Answer { head, body: Answered::Complete(body), host: Rc::clone(&host) });
             }
             Ok((head, BodyStart::Streaming)) => {
-                return Ok(Answer { head, body: Answered::Streaming { exchange, lease: Some(lease) } });
+                return Ok(Answer {
+                    head,
+                    body: Answered::Streaming { exchange, lease: Some(lease) },
+                    host: Rc::clone(&host),
+                });
             }
             Err(Failure::Exchange(error)) if error.unseen && reuse == Reuse::Allowed && lease.is_reused() => {
-                let Some(again) = exchange.reclaim() else { return Err(Failure::Exchange(error)) };
+                let Some(again) = exchange.reclaim() else {
+                    let failure = Failure::Exchange(error);
+                    health::failed(cluster, &host, &failure);
+                    return Err(failure);
+                };
                 drop(exchange);
                 drop(lease);
                 (request, reuse) = (again, Reuse::Fresh);
                 tries.retried = true;
             }
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                health::failed(cluster, &host, &failure);
+                return Err(failure);
+            }
         }
     }
 }
@@ -130,7 +152,7 @@ pub(crate) async fn tunnel<I: Io>(
     let exchange = RawExchange::new(io, request.body, lease, Rc::clone(&cx.conn.env), idle);
     let mut exchange: Box<dyn Exchange> = Box::new(exchange);
     let (head, _) = drive(&mut *exchange, cx, deadline, tries).await?;
-    Ok(Answer { head, body: Answered::Streaming { exchange, lease: None } })
+    Ok(Answer { head, body: Answered::Streaming { exchange, lease: None }, host })
 }
 
 /// Polls an exchange up to its final head; interim responses go ahead to the downstream.
@@ -251,15 +273,20 @@ pub(crate) struct ResponseBody {
     pub(crate) idle: Option<IdleLimit>,
     /// Is told the trailers.
     pub(crate) on_trailers: Option<TrailersFn>,
+    /// Of a host that outlier detection watches.
+    pub(crate) watch: Option<BodyWatch>,
 }
 
 impl BodyStream for ResponseBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         match (self.exchange.poll_frame(cx), &mut self.idle) {
             (Poll::Pending, Some(idle)) => idle.poll(&mut self.deadline.timer, cx).map(|error| Some(Err(error))),
-            (Poll::Pending, None) => {
-                self.deadline.poll(cx).map(|()| Some(Err(BodyError::new(Blame::Local, "response_timeout"))))
-            }
+            (Poll::Pending, None) => self.deadline.poll(cx).map(|()| {
+                if let Some(watch) = &mut self.watch {
+                    watch.cut(Outcome::TimedOut);
+                }
+                Some(Err(BodyError::new(Blame::Local, "response_timeout")))
+            }),
             (ready, Some(idle)) => {
                 idle.moved(&mut self.deadline.timer);
                 ready
@@ -268,6 +295,14 @@ impl BodyStream for ResponseBody {
                 if let (Poll::Ready(Some(Ok(Frame::Trailers(trailers)))), Some(told)) = (&ready, &mut self.on_trailers)
                 {
                     told(trailers);
+                }
+                if let (Poll::Ready(frame), Some(watch)) = (&ready, &mut self.watch) {
+                    match frame {
+                        Some(Ok(Frame::Trailers(trailers))) => watch.trailers(trailers),
+                        Some(Err(error)) if error.blame == Blame::Upstream => watch.cut(Outcome::ConnectFailed),
+                        None => watch.ended(),
+                        Some(_) => {}
+                    }
                 }
                 ready
             }

@@ -135,6 +135,13 @@ impl<I: Io> CoreView<I> {
         self.clusters.iter().map(|view| (&*view.name, &view.cluster))
     }
 
+    /// Lets the hosts of a cluster be picked or not, as their health says now.
+    pub fn sync_health(&self, cluster: &str) {
+        if let Some(view) = self.by_name.get(cluster).and_then(|at| self.clusters.get(*at)) {
+            view.cluster.sync_health();
+        }
+    }
+
     /// Returns unused shares of process-wide limits; for the worker's tick.
     pub fn settle(&self) {
         self.clusters.iter().for_each(|view| view.cluster.settle());
@@ -176,6 +183,8 @@ fn build_cluster<I: Io>(
         expected_slots: streams,
         limits: plan.limits.clone(),
         transport: plan.transport,
+        passive: plan.passive,
+        worker: tools.number,
     };
     let secure = plan.tls.as_ref().map(|context| secure(Arc::clone(context), tools.security));
     let services = Services {

@@ -20,6 +20,7 @@ use crate::edits::{self, Facts};
 use crate::end::StreamGuard;
 use crate::filters::Filters;
 use crate::grpc;
+use crate::health;
 use crate::tunnel::IdleLimit;
 use crate::view::{ChainHandle, ChainView, ClusterView, Target};
 
@@ -200,13 +201,15 @@ fn pass_on<I: Io>(
     view: &ChainView<I>,
     upstream: &Rc<ClusterView<I>>,
 ) -> Response {
-    let Answer { mut head, body } = answer;
+    let Answer { mut head, body, host } = answer;
     let grpc = dialect == Dialect::Grpc;
     if dialect != Dialect::Rpc {
         view.forward.mark_response(&mut head.headers, head.version);
     }
     // A call that fails at once has its status among the fields.
     let counted = grpc && upstream.count_grpc(&head.headers);
+    let streaming = matches!(body, Answered::Streaming { .. });
+    let watch = health::answered(upstream, &host, &head, dialect, streaming);
     let body = match body {
         Answered::Complete(body) => body,
         Answered::Streaming { exchange, lease } => {
@@ -217,7 +220,7 @@ fn pass_on<I: Io>(
                 });
                 told
             });
-            Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers }))
+            Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers, watch }))
         }
     };
     Response { head, body }

@@ -19,6 +19,7 @@ mod forward;
 mod grpc;
 mod handler;
 mod hashing;
+mod health;
 mod intake;
 mod listener;
 mod log;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringway_api::{Address, BalancerSpec};
 use ringway_config::{Candidate, ChainMatcher, Filter, RouteTable};
 use ringway_telemetry::{ClusterStats, FilterScope, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
-use ringway_upstream::{BreakerLimits, HostParams};
+use ringway_upstream::{BreakerLimits, HostParams, PassiveParams};
 
 use crate::entry::Options;
 use crate::forward::ForwardPolicy;
@@ -158,6 +158,8 @@ pub struct ClusterPlan {
     pub max_requests_per_connection: Option<NonZeroU32>,
     /// Its limits, shared by all workers and kept across plans.
     pub limits: BreakerLimits,
+    /// What is noted of requests for the health of hosts.
+    pub passive: Option<PassiveParams>,
     /// Differs when protocol, options or transport security differ.
     pub transport: u64,
     /// Its statistics.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringway_api::{Blame, Chunk, ChunkQueue, ConnCx, ConnError, Io, ResponseFlag, ResponseFlags};
 use ringway_preface::proxy_protocol;
 use ringway_telemetry::StreamRecord;
-use ringway_upstream::{AcquireError, Host, RawLease, Want};
+use ringway_upstream::{AcquireError, Host, Outcome, RawLease, Want};
 
 use crate::relay::{Relayed, relay};
 use crate::timers::within;
@@ -65,7 +65,12 @@ pub(crate) async fn connect<I: Io>(
     conn: &ConnCx,
 ) -> Result<(Rc<Host>, I, RawLease), AcquireError> {
     let host = upstream.cluster.pick(Want::default())?;
-    let (mut io, lease) = upstream.cluster.connect_raw(&host).await?;
+    let cluster = &upstream.cluster;
+    let (mut io, lease) = cluster.connect_raw(&host).await.inspect_err(|error| {
+        if matches!(error, AcquireError::Connect { .. }) {
+            cluster.attempt_ended(&host, Outcome::ConnectFailed);
+        }
+    })?;
     let Some(transport) = &upstream.raw else { return Ok((host, io, lease)) };
     let beginning = async {
         if let Some(version) = transport.proxy_protocol {
@@ -82,13 +87,18 @@ pub(crate) async fn connect<I: Io>(
     let mut timer = conn.env.timer();
     let failed = |cause| AcquireError::Handshake { host: host.address().clone(), cause };
     match within(&mut timer, transport.timeout, beginning).await {
-        Some(Ok(io)) => Ok((host, io, lease)),
+        Some(Ok(io)) => {
+            cluster.attempt_ended(&host, Outcome::ConnectedFinal);
+            Ok((host, io, lease))
+        }
         Some(Err(cause)) => {
             upstream.stats.upstream_cx_connect_fail.inc();
+            cluster.attempt_ended(&host, Outcome::ConnectFailed);
             Err(failed(cause))
         }
         None => {
             upstream.stats.upstream_cx_connect_timeout.inc();
+            cluster.attempt_ended(&host, Outcome::TimedOut);
             Err(failed(ConnError::new(Blame::Upstream, "tls_handshake_timeout")))
         }
     }

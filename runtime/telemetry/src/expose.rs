@@ -77,6 +77,8 @@ impl Registry {
         walk.set(&self.tcp.live());
         walk.filters(&self.filters.live());
         walk.set(&self.clusters.live());
+        walk.set(&self.outliers.live());
+        walk.set(&self.health_checks.live());
     }
 }
 
@@ -150,7 +152,7 @@ impl Walk<'_> {
 
     fn row<S: StatSet>(&mut self, scope: &Scope<S>, row: &Row<S>) {
         self.name.clear();
-        for part in [S::INFO.prefix, scope.name(), row.name] {
+        for part in [S::INFO.prefix, scope.name(), S::INFO.group, row.name] {
             if !part.is_empty() {
                 let dot = if self.name.is_empty() { "" } else { "." };
                 self.name.extend([dot, part]);

@@ -25,6 +25,6 @@ pub use registry::{Cells, Registry, Scope};
 pub use ringway_api::{Counter, Gauge, Level, ResponseFlag, ResponseFlags};
 pub use set::{Cell, Row, SetInfo, StatSet};
 pub use stats::{
-    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HttpStats, ListenerManagerStats, ListenerStats,
-    ServerStats, TcpStats, WorkerStats,
+    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HealthCheckStats, HttpStats, ListenerManagerStats,
+    ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
 };

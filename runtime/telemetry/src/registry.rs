@@ -11,8 +11,8 @@ use ringway_api::Stat;
 
 use crate::filters::{FilterScope, Filters};
 use crate::{
-    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HttpStats, ListenerManagerStats, ListenerStats,
-    ServerStats, StatSet, TcpStats, WorkerStats,
+    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HealthCheckStats, HttpStats, ListenerManagerStats,
+    ListenerStats, OutlierStats, ServerStats, StatSet, TcpStats, WorkerStats,
 };
 
 /// All statistics of a process. The control plane makes one, registers scopes while it prepares a snapshot, and reads.
@@ -34,6 +34,8 @@ pub struct Registry {
     pub(crate) tcp: Named<TcpStats>,
     pub(crate) clusters: Named<ClusterStats>,
     pub(crate) filters: Filters,
+    pub(crate) outliers: Named<OutlierStats>,
+    pub(crate) health_checks: Named<HealthCheckStats>,
 }
 
 /// The statistics of one named thing: a block of cells for each worker and one for the control plane.
@@ -72,6 +74,8 @@ impl Registry {
             tcp: Named::default(),
             clusters: Named::default(),
             filters: Filters::default(),
+            outliers: Named::default(),
+            health_checks: Named::default(),
         }
     }
 
@@ -103,6 +107,16 @@ impl Registry {
     /// The scope of a cluster.
     pub fn cluster(&self, name: &str) -> Arc<Scope<ClusterStats>> {
         self.clusters.scope(name, self.workers)
+    }
+
+    /// The scope of a cluster's outlier detection; the control plane alone writes it.
+    pub fn outliers(&self, cluster: &str) -> Arc<Scope<OutlierStats>> {
+        self.outliers.scope(cluster, 0)
+    }
+
+    /// The scope of a cluster's active health checks; the control plane alone writes it.
+    pub fn health_checks(&self, cluster: &str) -> Arc<Scope<HealthCheckStats>> {
+        self.health_checks.scope(cluster, 0)
     }
 }
 

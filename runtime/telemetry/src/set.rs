@@ -17,6 +17,9 @@ pub struct SetInfo {
     pub prefix: &'static str,
     /// The Prometheus label that names the thing; `None` when there is but one of it.
     pub label: Option<&'static str>,
+    /// What stands between the thing and the names of its cells: `outlier_detection` in
+    /// `cluster.app.outlier_detection.ejections_active`; mostly nothing.
+    pub group: &'static str,
 }
 
 /// One cell of a set.
@@ -45,7 +48,7 @@ pub enum Cell<S> {
 macro_rules! stats {
     (
         $(#[$doc:meta])*
-        pub struct $name:ident in $prefix:literal $(by $label:literal)? {
+        pub struct $name:ident in $prefix:literal $(by $label:literal)? $(under $group:literal)? {
             $($kind:ident $field:ident: $help:literal;)*
         }
     ) => {
@@ -56,7 +59,11 @@ macro_rules! stats {
         }
 
         impl $crate::StatSet for $name {
-            const INFO: $crate::SetInfo = $crate::SetInfo { prefix: $prefix, label: $crate::set::stats!(@label $($label)?) };
+            const INFO: $crate::SetInfo = $crate::SetInfo {
+                prefix: $prefix,
+                label: $crate::set::stats!(@label $($label)?),
+                group: concat!($($group)?),
+            };
             const ROWS: &'static [$crate::Row<Self>] = &[$($crate::Row {
                 name: stringify!($field),
                 help: $help,

@@ -193,3 +193,38 @@ stats! {
         counter membership_change: "Changes of the hosts.";
     }
 }
+
+stats! {
+    /// Outlier detection of one cluster. Written by the control plane.
+    pub struct OutlierStats in "cluster" by "envoy_cluster_name" under "outlier_detection" {
+        gauge ejections_active: "Hosts that are ejected.";
+        counter ejections_overflow: "Hosts that stayed because too many were ejected already.";
+        counter ejections_enforced_total: "Hosts ejected.";
+        counter ejections_enforced_consecutive_5xx: "Hosts ejected for 5xx in a row.";
+        counter ejections_detected_consecutive_5xx: "Hosts found out for 5xx in a row, ejected or not.";
+        counter ejections_enforced_consecutive_gateway_failure: "Hosts ejected for gateway failures in a row.";
+        counter ejections_detected_consecutive_gateway_failure: "Hosts found out for gateway failures in a row, ejected or not.";
+        counter ejections_enforced_consecutive_local_origin_failure: "Hosts ejected for failures of this side in a row.";
+        counter ejections_detected_consecutive_local_origin_failure: "Hosts found out for failures of this side in a row, ejected or not.";
+        counter ejections_enforced_success_rate: "Hosts ejected for a low success rate.";
+        counter ejections_detected_success_rate: "Hosts found out for a low success rate, ejected or not.";
+        counter ejections_enforced_local_origin_success_rate: "Hosts ejected for a low success rate of connections.";
+        counter ejections_detected_local_origin_success_rate: "Hosts found out for a low success rate of connections, ejected or not.";
+        counter ejections_enforced_failure_percentage: "Hosts ejected for a high share of failures.";
+        counter ejections_detected_failure_percentage: "Hosts found out for a high share of failures, ejected or not.";
+        counter ejections_enforced_local_origin_failure_percentage: "Hosts ejected for a high share of failed connections.";
+        counter ejections_detected_local_origin_failure_percentage: "Hosts found out for a high share of failed connections, ejected or not.";
+    }
+}
+
+stats! {
+    /// Active health checks of one cluster. Written by the control plane.
+    pub struct HealthCheckStats in "cluster" by "envoy_cluster_name" under "health_check" {
+        counter attempt: "Checks made.";
+        counter success: "Checks that succeeded.";
+        counter failure: "Checks that failed, and responses that said x-envoy-immediate-health-check-fail.";
+        counter passive_failure: "Responses to requests that said x-envoy-immediate-health-check-fail.";
+        counter network_failure: "Checks that failed for want of an answer.";
+        level healthy: "Hosts that the checks find well.";
+    }
+}

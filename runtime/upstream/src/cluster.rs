@@ -179,6 +179,12 @@ impl<I: 'static> Cluster<I> {
         }
     }
 
+    /// Whether anybody wants to know what attempts come to.
+    #[inline]
+    pub fn watches_outcomes(&self) -> bool {
+        self.params.passive.is_some_and(|passive| passive.outliers)
+    }
+
     /// Whether responses may take their host out by `x-envoy-immediate-health-check-fail`.
     #[inline]
     pub fn heeds_immediate_failure(&self) -> bool {

@@ -31,7 +31,11 @@ pub(super) fn render(registry: &Registry, query: &Query<'_>) -> String {
     let mut last_family = String::new();
     registry.each(Order::ByName, query, &mut |sample| {
         let (base, class) = response_class(sample.name);
-        let family = format!("envoy_{}_{}", sample.set.prefix, base.replace('.', "_"));
+        let base = base.replace('.', "_");
+        let family = match sample.set.group {
+            "" => format!("envoy_{}_{base}", sample.set.prefix),
+            group => format!("envoy_{}_{group}_{base}", sample.set.prefix),
+        };
         if family != last_family {
             let kind = match sample.value {
                 Reading::Counter(_) => "counter",

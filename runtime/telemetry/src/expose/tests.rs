@@ -52,6 +52,18 @@ fn text_adds_up_the_cores() {
 }
 
 #[test]
+fn a_group_stands_before_the_names_of_its_cells() {
+    let registry = Registry::new(1);
+    let outliers = registry.outliers("app");
+    outliers.control().ejections_active.inc();
+    let text = registry.text(&Query::default());
+    assert!(text.contains("\ncluster.app.outlier_detection.ejections_active: 1\n"), "{text}");
+    let text = registry.prometheus(&Query::default());
+    let line = "\nenvoy_cluster_outlier_detection_ejections_active{envoy_cluster_name=\"app\"} 1\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn only_what_was_used_and_asked_for() {
     let (registry, _held) = filled();
     let used = registry.text(&Query { used_only: true, ..Query::default() });
