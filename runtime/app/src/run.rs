@@ -113,8 +113,10 @@ impl Process {
         notify::ready();
         let certificates = self.control()?.watched.changes();
         let ended = self.control()?.workers.ended();
+        let health = self.control()?.planner.health.wake();
         loop {
             let retired = self.control()?.has_retired();
+            let health_due = self.control()?.planner.health.due();
             tokio::select! {
                 update = source.next() => match update {
                     Ok(update) => {
@@ -145,6 +147,8 @@ impl Process {
                     Ok(false) => {}
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
+                () = health.notified() => self.control()?.health_round().await,
+                () = at(health_due) => self.control()?.health_round().await,
                 _ = signals.hangup.recv() => reload.ask(),
                 _ = signals.reopen.recv() => self.control()?.planner.logs().reopen(),
                 _ = signals.terminate.recv() => break,
@@ -212,6 +216,14 @@ impl Process {
             Some(control) => control.shut_down().await,
             None => Ok(()),
         }
+    }
+}
+
+/// Waits until then, or for ever.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

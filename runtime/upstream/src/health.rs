@@ -274,6 +274,10 @@ impl HealthFlags {
     /// A response said `x-envoy-immediate-health-check-fail`.
     pub const EXCLUDED_VIA_IMMEDIATE_HC_FAIL: Self = Self(1 << 3);
 
+    /// All that active checks decide about.
+    pub const BY_CHECKS: Self =
+        Self(Self::FAILED_ACTIVE_HC.0 | Self::PENDING_ACTIVE_HC.0 | Self::EXCLUDED_VIA_IMMEDIATE_HC_FAIL.0);
+
     const ALL: [(Self, &'static str); 4] = [
         (Self::FAILED_ACTIVE_HC, "failed_active_hc"),
         (Self::FAILED_OUTLIER_CHECK, "failed_outlier_check"),

@@ -1,6 +1,6 @@
 //! Active health checks: every host of a cluster that wants it is asked, again and again, whether it is well.
 //!
-//! A task per host asks; what it finds is told by [`HealthChecker::next_report`]. At most so many checks of all clusters
+//! A task per host asks; what it finds is told by [`HealthChecker::try_report`]. At most so many checks of all clusters
 //! are under way at once, so that a thousand hosts make no burst.
 
 mod dial;
@@ -89,6 +89,7 @@ pub struct Report {
 struct Shared {
     permits: Semaphore,
     reports: mpsc::Sender<Report>,
+    told: Arc<Notify>,
     seed: u64,
 }
 
@@ -113,10 +114,10 @@ struct Memory {
 }
 
 impl HealthChecker {
-    /// A checker without hosts. `seed` decides jitter.
-    pub fn new(seed: u64) -> Self {
+    /// A checker without hosts. `seed` decides jitter; `told` is notified whenever there is a report.
+    pub fn new(seed: u64, told: Arc<Notify>) -> Self {
         let (sender, reports) = mpsc::channel(MOST_REPORTS);
-        let shared = Shared { permits: Semaphore::new(MOST_IN_FLIGHT), reports: sender, seed };
+        let shared = Shared { permits: Semaphore::new(MOST_IN_FLIGHT), reports: sender, told, seed };
         Self { shared: Arc::new(shared), reports, clusters: HashMap::new() }
     }
 
@@ -144,11 +145,6 @@ impl HealthChecker {
     /// Checks the hosts of these clusters only.
     pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
         self.clusters.retain(|name, _| stays(name));
-    }
-
-    /// What a check came to. Never ends while the checker is there.
-    pub async fn next_report(&mut self) -> Option<Report> {
-        self.reports.recv().await
     }
 
     /// What a check came to, if a report is there.

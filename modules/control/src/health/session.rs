@@ -121,12 +121,14 @@ impl Session {
     async fn tell(&mut self, shared: &Shared, outcome: Result<(), CheckFailure>) -> bool {
         let (healthy, changed) = {
             let mut judge = self.memory.judge();
-            let heard = outcome.as_ref().map(|()| ());
+            let heard = outcome.as_ref().copied();
             let changed = judge.hear(heard, self.check.healthy_threshold, self.check.unhealthy_threshold);
             (judge.is_healthy(), changed)
         };
         let (cluster, address) = (Arc::clone(&self.cluster), self.address.clone());
-        shared.reports.send(Report { cluster, address, outcome, healthy, changed }).await.is_ok()
+        let sent = shared.reports.send(Report { cluster, address, outcome, healthy, changed }).await;
+        shared.told.notify_one();
+        sent.is_ok()
     }
 
     /// A random span up to this one (splitmix64: repeatable, not secret).

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use axum::http::StatusCode;
 use ringway_config::Published;
-use ringway_upstream::HostReport;
+use ringway_upstream::{HealthFlags, HostReport};
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -120,6 +120,7 @@ pub(super) fn listeners(control: &Control, as_json: bool) -> Answer {
 #[derive(Default)]
 struct Sum {
     usable: bool,
+    health: HealthFlags,
     weight: u32,
     active: u64,
     connections: u64,
@@ -132,6 +133,7 @@ struct Sum {
 impl Sum {
     fn add(&mut self, report: &HostReport) {
         self.usable |= report.usable;
+        self.health = report.health;
         self.weight = report.weight;
         self.active += report.requests_active;
         self.connections += report.connections_active;
@@ -139,6 +141,11 @@ impl Sum {
         self.total += report.connections_total;
         self.requests += report.requests_total;
         self.failures += report.connect_failures;
+    }
+
+    /// `healthy`, or why not, as Envoy shows it.
+    fn health_flags(&self) -> String {
+        self.health.to_string()
     }
 
     fn rows(&self) -> [(&'static str, u64); 7] {
@@ -167,7 +174,7 @@ pub(super) async fn clusters(control: &Control, as_json: bool) -> Answer {
     }
     if as_json {
         let host = |(address, sum): (&String, &Sum)| {
-            let mut value = json!({ "address": address, "healthy": sum.usable });
+            let mut value = json!({ "address": address, "healthy": sum.usable, "health_flags": sum.health_flags() });
             for (name, number) in sum.rows() {
                 if let Some(object) = value.as_object_mut() {
                     object.insert(name.into(), number.into());
@@ -184,10 +191,9 @@ pub(super) async fn clusters(control: &Control, as_json: bool) -> Answer {
     let mut text = String::new();
     for (name, hosts) in &all {
         for (address, sum) in hosts {
-            let health = if sum.usable { "healthy" } else { "unhealthy" };
             let mut line =
                 |key: &str, value: &dyn std::fmt::Display| writeln!(text, "{name}::{address}::{key}::{value}");
-            let written = line("health_flags", &health)
+            let written = line("health_flags", &sum.health_flags())
                 .and_then(|()| sum.rows().into_iter().try_for_each(|(key, value)| line(key, &value)));
             debug_assert!(written.is_ok(), "a string takes everything");
         }

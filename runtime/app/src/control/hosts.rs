@@ -33,7 +33,7 @@ pub(super) fn of(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
 }
 
 fn host(address: Address, alternates: Vec<Address>, endpoint: &Endpoint, name: Option<&Arc<str>>) -> HostParams {
-    HostParams { address, alternates, weight: endpoint.weight, name: name.cloned() }
+    HostParams { address, alternates, weight: endpoint.weight, name: name.cloned(), health: None }
 }
 
 /// The hosts that a name's addresses make: of each the first address, and those to fall back to.

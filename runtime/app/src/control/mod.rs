@@ -1,5 +1,6 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
+mod health;
 mod hosts;
 mod plan;
 mod publish;
@@ -137,6 +138,7 @@ impl Control {
         self.planner.open_logs(&snapshot)?;
         self.planner.use_contexts(contexts);
         self.watch_files();
+        self.warm_up(&snapshot).await;
         self.count_changes(&snapshot);
         let published = self.store.publish(origin, SystemTime::now(), text, Arc::clone(&snapshot));
         self.bound = publish::addresses(&snapshot);
@@ -146,6 +148,29 @@ impl Control {
         cells.generation.set(published.generation);
         cells.update_time.set(unix_seconds(published.at));
         Ok(published)
+    }
+
+    /// Begins the health checks of a snapshot, and waits for the first of each host that is new. Bounded: a host that
+    /// has not answered by then is out until it does.
+    async fn warm_up(&mut self, snapshot: &Snapshot) {
+        let wake = self.planner.health.wake();
+        let until = tokio::time::Instant::now() + self.planner.begin_checks(snapshot, &self.resolved);
+        while self.planner.health.is_pending() {
+            if tokio::time::timeout_at(until, wake.notified()).await.is_err() {
+                break;
+            }
+            self.health_round().await;
+        }
+    }
+
+    /// Decides about the health of hosts, and tells workers what has changed.
+    pub(crate) async fn health_round(&mut self) {
+        let changed: Arc<[String]> = self.planner.health.round().into_iter().collect();
+        if !changed.is_empty() {
+            for number in 0..self.workers.count() {
+                self.workers.tell(number, Command::Health(Arc::clone(&changed))).await;
+            }
+        }
     }
 
     /// Reads certificates and keys again, for new handshakes; connections are left alone. False when they are as

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use ringway_config::{Chain, Cluster, Filter, Listener, RouteFilters, RouteTable, Service, Snapshot, raw};
@@ -16,8 +17,12 @@ use ringway_proxy::{
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
 use ringway_upstream::BreakerLimits;
 
+use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::tls::Contexts;
+
+/// How long the first health checks of new hosts are waited for at most.
+const WARM_UP: Duration = Duration::from_secs(5);
 
 /// What plans are made with, and what of them outlives each.
 pub(crate) struct Planner {
@@ -27,6 +32,8 @@ pub(crate) struct Planner {
     files: HashMap<String, Arc<LogFile>>,
     limits: HashMap<String, BreakerLimits>,
     contexts: Contexts,
+    /// What is known of hosts.
+    pub(crate) health: Health,
     /// The plan in force, with the snapshot it was made of.
     last: Option<(Arc<Snapshot>, Arc<Plan>)>,
 }
@@ -34,6 +41,7 @@ pub(crate) struct Planner {
 impl Planner {
     pub(crate) fn new(registry: Arc<Registry>, logs: LogWriter, workers: usize) -> Self {
         Self {
+            health: Health::new(Arc::clone(&registry), workers),
             registry,
             logs,
             workers,
@@ -84,6 +92,21 @@ impl Planner {
         self.contexts = contexts;
     }
 
+    /// Begins the health checks of a snapshot that is about to be published; says for how long the first of them is
+    /// worth waiting for.
+    pub(crate) fn begin_checks(&mut self, snapshot: &Snapshot, resolved: &Resolved) -> Duration {
+        let mut longest = Duration::ZERO;
+        for cluster in &snapshot.clusters {
+            if let Some(check) = &cluster.health_check {
+                let mut hosts = hosts::of(cluster, resolved);
+                self.health.attach(cluster, &mut hosts);
+                self.health.check(cluster, check, &hosts, &self.contexts);
+                longest = longest.max(check.initial_jitter + check.timeout);
+            }
+        }
+        longest.min(WARM_UP)
+    }
+
     /// The plan of a snapshot. What is as in the plan before is taken from it.
     pub(crate) fn plan(&mut self, generation: u64, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Arc<Plan> {
         let last = self.last.take();
@@ -92,6 +115,7 @@ impl Planner {
             snapshot.clusters.iter().map(|cluster| self.cluster(cluster, before, resolved)).collect();
         let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
+        self.health.settle(snapshot, &plan, &self.contexts);
         self.limits.retain(|name, _| snapshot.clusters.iter().any(|cluster| cluster.raw.name == *name));
         self.files.retain(|path, _| {
             let log = |listener: &Arc<Listener>| listener.raw.access_log.as_ref().is_some_and(|log| log.path == *path);
@@ -107,7 +131,8 @@ impl Planner {
         before: Option<(&Snapshot, &Plan)>,
         resolved: &Resolved,
     ) -> Arc<ClusterPlan> {
-        let hosts = hosts::of(cluster, resolved);
+        let mut hosts = hosts::of(cluster, resolved);
+        self.health.attach(cluster, &mut hosts);
         let same = before.and_then(|(snapshot, plan)| {
             let at = snapshot.clusters.iter().position(|other| Arc::ptr_eq(other, cluster))?;
             let context = self.contexts.client(&cluster.raw.name).map(Arc::as_ptr);
@@ -138,6 +163,7 @@ impl Planner {
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
             limits: self.limits(raw),
+            passive: health::passive(cluster),
             transport: transport(raw),
             stats,
         })

@@ -57,6 +57,7 @@ async fn serve(core: Core, start: Start, ready: mpsc::Sender<Sender<Command>>) {
         match mail.recv().await {
             Command::Publish { plan, sockets } => this.publish(plan, sockets),
             Command::Adopt { accepted, listener } => this.crew.adopt(accepted, &listener),
+            Command::Health(clusters) => this.sync_health(&clusters),
             Command::Drain => this.drain(),
             Command::Sample(done) => {
                 this.sample();
@@ -162,6 +163,13 @@ impl This {
             stats.snapshot_generation.set(plan.generation);
         }
         self.view.replace(Some(view));
+    }
+
+    fn sync_health(&self, clusters: &[String]) {
+        if let Some(view) = &*self.view.borrow() {
+            let view: &CoreView<Stream> = view;
+            clusters.iter().for_each(|cluster| view.sync_health(cluster));
+        }
     }
 
     fn drain(&mut self) {

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Publish { plan: Arc<Plan>, sockets: HashMap<Address, Listening> },
     /// A connection that another worker accepted for this one.
     Adopt { accepted: Accepted, listener: Address },
+    /// The health of these clusters' hosts has changed.
+    Health(Arc<[String]>),
     /// Stop listening and ask every connection to end.
     Drain,
     /// Drop what is left and end.
