@@ -12,6 +12,7 @@
 mod admin;
 mod configs;
 mod edge;
+mod health;
 mod http2;
 mod life;
 mod local;

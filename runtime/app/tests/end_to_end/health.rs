@@ -1,0 +1,247 @@
+//! Hosts that are not well: ejected for what they answer, or found out by checks, and back again.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use crate::proxy::{Client, Proxy, Upstream, eventually, status};
+
+/// A host whose status and further fields can be changed.
+struct Host {
+    upstream: Upstream,
+    status: Arc<AtomicU16>,
+    immediate: Arc<AtomicBool>,
+}
+
+impl Host {
+    fn start() -> Self {
+        let (status, immediate) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicBool::new(false)));
+        let (told, fails) = (Arc::clone(&status), Arc::clone(&immediate));
+        let upstream = Upstream::start(move |_, stream| {
+            let field = if fails.load(Relaxed) { "x-envoy-immediate-health-check-fail: true\r\n" } else { "" };
+            let head = format!("HTTP/1.1 {} X\r\n{field}Content-Length: 0\r\n\r\n", told.load(Relaxed));
+            stream.write_all(head.as_bytes()).is_ok()
+        });
+        Self { upstream, status, immediate }
+    }
+
+    fn requests(&self) -> usize {
+        self.upstream.heads.lock().unwrap().iter().filter(|head| head.starts_with("GET / ")).count()
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.upstream.address
+    }
+}
+
+/// A proxy with one cluster, `app`, of these hosts.
+fn proxy(hosts: &[SocketAddr], health: &str) -> Proxy {
+    Proxy::start_with(|_, web, _, admin| config(web, admin, hosts, health))
+}
+
+fn config(web: SocketAddr, admin: SocketAddr, hosts: &[SocketAddr], health: &str) -> String {
+    format!(
+        r#"
+workers: 2
+admin: {{ address: "{admin}" }}
+listeners:
+  - name: web
+    address: "{web}"
+    protocol: http1
+    routes: {{ virtual_hosts: [{{ domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}] }}
+clusters:
+  - name: app
+    endpoints: {hosts:?}
+{health}
+"#,
+        hosts = hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    )
+}
+
+/// Why a host is not picked, as the admin API says.
+fn flags(proxy: &Proxy, host: SocketAddr) -> String {
+    let page = proxy.ask("GET", "/clusters").unwrap();
+    let key = format!("app::{host}::health_flags::");
+    page.lines().find_map(|line| line.strip_prefix(&key)).unwrap_or("").to_owned()
+}
+
+fn outlier(proxy: &Proxy, name: &str) -> u64 {
+    proxy.stat(&format!("cluster.app.outlier_detection.{name}"))
+}
+
+#[test]
+fn a_host_that_answers_500_is_ejected_and_comes_back() {
+    let hosts = [Host::start(), Host::start(), Host::start()];
+    let addresses = hosts.each_ref().map(Host::address);
+    let health = "    outlier_detection: { interval: 100ms, base_ejection_time: 3s }";
+    let proxy = proxy(&addresses, health);
+    assert_eq!(flags(&proxy, addresses[1]), "healthy");
+    hosts[1].status.store(500, Relaxed);
+    let mut failed = 0;
+    eventually("an ejection", || {
+        failed += usize::from(status(proxy.web) == 500);
+        outlier(&proxy, "ejections_active") == 1
+    });
+    // Five in a row, over both workers; one or two more may have been under way.
+    assert!((5..=7).contains(&failed), "{failed} requests failed");
+    eventually("both workers know", || proxy.stat("cluster.app.membership_healthy") == 2);
+    assert_eq!(flags(&proxy, addresses[1]), "/failed_outlier_check");
+    assert_eq!(outlier(&proxy, "ejections_enforced_consecutive_5xx"), 1);
+    assert_eq!(outlier(&proxy, "ejections_enforced_total"), 1);
+    eventually("no worker picks it", || (0..10).all(|_| status(proxy.web) == 200));
+    let seen = hosts[1].requests();
+    for _ in 0..30 {
+        assert_eq!(status(proxy.web), 200);
+    }
+    assert_eq!(hosts[1].requests(), seen);
+
+    // One host may be out; a second one that fails stays, and is told of.
+    hosts[0].status.store(500, Relaxed);
+    eventually("an overflow", || {
+        status(proxy.web);
+        outlier(&proxy, "ejections_overflow") > 0
+    });
+    assert_eq!(flags(&proxy, addresses[0]), "healthy");
+    hosts.iter().for_each(|host| host.status.store(200, Relaxed));
+
+    // The configuration is swapped: what is known of hosts stays known.
+    let generation = proxy.generation();
+    let text = config(proxy.web, proxy.admin, &addresses, &format!("{health}\n    connect_timeout: 3s"));
+    std::fs::write(proxy.dir.join("next.yaml"), text).unwrap();
+    std::fs::rename(proxy.dir.join("next.yaml"), proxy.config_path()).unwrap();
+    eventually("the new configuration", || proxy.generation() > generation);
+    let kept = flags(&proxy, addresses[1]);
+    assert!(kept == "/failed_outlier_check" || outlier(&proxy, "ejections_active") == 0, "{kept}");
+
+    eventually("it is back", || outlier(&proxy, "ejections_active") == 0 && flags(&proxy, addresses[1]) == "healthy");
+    eventually("it gets requests", || status(proxy.web) == 200 && hosts[1].requests() > seen);
+    assert_eq!(outlier(&proxy, "ejections_enforced_total"), 1);
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_ejected() {
+    let well = Host::start();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let health = "    outlier_detection: { consecutive_5xx: 3, base_ejection_time: 1h }";
+    let proxy = proxy(&[well.address(), gone], health);
+    let mut failed = 0;
+    eventually("an ejection", || {
+        failed += usize::from(status(proxy.web) == 503);
+        outlier(&proxy, "ejections_active") == 1
+    });
+    assert!((3..=5).contains(&failed), "{failed} requests failed");
+    eventually("all requests go to the other", || (0..20).all(|_| status(proxy.web) == 200));
+}
+
+/// A host on an address of its own that can be stopped.
+struct Stoppable {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Stoppable {
+    fn start(at: SocketAddr) -> (SocketAddr, Self) {
+        let listener = TcpListener::bind(at).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Relaxed) {
+                    return;
+                }
+                let mut stream: TcpStream = stream.unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                thread::spawn(move || {
+                    // One request, one answer, and closed.
+                    let mut head = [0; 4096];
+                    if stream.read(&mut head).is_ok_and(|read| read > 0) {
+                        let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                        stream.write_all(answer).ok();
+                    }
+                });
+            }
+        });
+        (address, Self { stop, thread })
+    }
+
+    fn stop(self, address: SocketAddr) {
+        self.stop.store(true, Relaxed);
+        TcpStream::connect(address).ok();
+        self.thread.join().unwrap();
+    }
+}
+
+const CHECK: &str = "    health_checks:
+      - { interval: 50ms, no_traffic_interval: 50ms, unhealthy_threshold: 2, healthy_threshold: 2, http: { path: /healthz } }";
+
+#[test]
+fn a_stopped_host_is_found_out_and_its_return_too() {
+    let steady = Host::start();
+    let (address, host) = Stoppable::start("127.0.0.1:0".parse().unwrap());
+    let proxy = proxy(&[steady.address(), address], CHECK);
+    // The first checks were waited for: no request of a new configuration finds nobody well.
+    for _ in 0..10 {
+        assert_eq!(status(proxy.web), 200);
+    }
+    assert_eq!(proxy.stat("cluster.app.health_check.healthy"), 2);
+    host.stop(address);
+    eventually("it is out", || flags(&proxy, address) == "/failed_active_hc");
+    eventually("workers know", || proxy.stat("cluster.app.membership_healthy") == 1);
+    assert_eq!(proxy.stat("cluster.app.health_check.healthy"), 1);
+    assert!(proxy.stat("cluster.app.health_check.network_failure") >= 2);
+    eventually("no worker picks it", || (0..10).all(|_| status(proxy.web) == 200));
+    for _ in 0..20 {
+        assert_eq!(status(proxy.web), 200);
+    }
+    let (_, host) = Stoppable::start(address);
+    eventually("it is back", || flags(&proxy, address) == "healthy");
+    eventually("workers know", || proxy.stat("cluster.app.membership_healthy") == 2);
+    drop(proxy);
+    host.stop(address);
+}
+
+#[test]
+fn an_answer_that_is_not_expected_takes_a_host_out_at_once() {
+    let (well, sick) = (Host::start(), Host::start());
+    sick.status.store(503, Relaxed);
+    let proxy = proxy(&[well.address(), sick.address()], CHECK);
+    assert_eq!(flags(&proxy, sick.address()), "/failed_active_hc");
+    assert_eq!(flags(&proxy, well.address()), "healthy");
+    let head = well.upstream.heads.lock().unwrap().first().cloned().unwrap().to_lowercase();
+    assert!(head.starts_with("get /healthz http/1.1\r\n") && head.contains("\r\nhost: app\r\n"), "{head}");
+    for _ in 0..10 {
+        assert_eq!(status(proxy.web), 200);
+    }
+    assert_eq!(sick.requests(), 0);
+    sick.status.store(200, Relaxed);
+    eventually("it is in", || flags(&proxy, sick.address()) == "healthy");
+}
+
+#[test]
+fn a_response_may_take_its_host_out() {
+    let (well, leaving) = (Host::start(), Host::start());
+    // Rare checks, so that nothing but the response can be the reason.
+    let check = "    health_checks: [{ interval: 1h, healthy_threshold: 1, http: { path: /healthz } }]";
+    let proxy = proxy(&[well.address(), leaving.address()], check);
+    leaving.immediate.store(true, Relaxed);
+    eventually("it is out", || {
+        assert_eq!(status(proxy.web), 200);
+        flags(&proxy, leaving.address()) == "/failed_active_hc/excluded_via_immediate_hc_fail"
+    });
+    assert_eq!(proxy.stat("cluster.app.health_check.passive_failure"), 1);
+    assert_eq!(flags(&proxy, well.address()), "healthy");
+}
+
+#[test]
+fn without_a_well_host_requests_are_answered_at_once() {
+    let sick = Host::start();
+    sick.status.store(500, Relaxed);
+    let proxy = proxy(&[sick.address()], CHECK);
+    let (head, content) = Client::connect(proxy.web).get("/").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 ") && content == b"no healthy upstream", "{head}");
+    assert_eq!(sick.requests(), 0);
+}
