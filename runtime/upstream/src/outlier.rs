@@ -87,9 +87,9 @@ pub enum OutlierAction {
 #[derive(Debug)]
 struct Monitor<K> {
     host: K,
-    /// When it was ejected, and for how long, while it is.
+    /// When it was ejected, while it is, and what is added to its time.
     out: Option<(Time, Duration)>,
-    /// The next ejection takes so many times the base, plus one. Shrinks at each interval without an ejection.
+    /// An ejection takes so many times the base. Grows with each, and shrinks at each interval without.
     backoff: u32,
     times: u32,
     /// The totals at the last interval.
@@ -121,7 +121,7 @@ impl<K: Clone + Eq + Hash> Detector<K> {
         Self { config, hosts: Vec::new(), places: HashMap::new(), ejected: 0, dice: Dice(seed) }
     }
 
-    /// Goes by this configuration from now on; hosts that are ejected stay so for as long as they were told.
+    /// Goes by this configuration from now on, also for how long hosts that are ejected stay so.
     pub fn configure(&mut self, config: OutlierConfig) {
         self.config = config;
     }
@@ -188,7 +188,9 @@ impl<K: Clone + Eq + Hash> Detector<K> {
             let Some(monitor) = self.hosts.get_mut(at) else { continue };
             match monitor.out {
                 None => monitor.backoff = monitor.backoff.saturating_sub(1),
-                Some((since, span)) if now.since(since) >= span => self.uneject(now, at, events),
+                Some((since, jitter)) if now.since(since) >= self.config.span(monitor.backoff) + jitter => {
+                    self.uneject(now, at, events);
+                }
                 Some(_) => {}
             }
             let Some(monitor) = self.hosts.get_mut(at) else { continue };
@@ -234,16 +236,14 @@ impl<K: Clone + Eq + Hash> Detector<K> {
         let enforced = self.dice.percent(self.config.enforcing(cause));
         let mut span = Duration::ZERO;
         if enforced {
-            let base = self.config.base_ejection_time;
-            let most = self.config.max_ejection_time.max(base);
             // Grows no further than it takes to reach the limit, so that it shrinks from there.
-            if base.saturating_mul(monitor.backoff) < most {
+            if monitor.backoff == 0 || self.config.span(monitor.backoff) < self.config.longest() {
                 monitor.backoff += 1;
             }
-            span =
-                base.saturating_mul(monitor.backoff).min(most) + self.dice.up_to(self.config.max_ejection_time_jitter);
+            let jitter = self.dice.up_to(self.config.max_ejection_time_jitter);
+            span = self.config.span(monitor.backoff) + jitter;
             monitor.times = monitor.times.saturating_add(1);
-            monitor.out = Some((now, span));
+            monitor.out = Some((now, jitter));
             self.ejected += 1;
         }
         let what = OutlierAction::Ejected { cause, span, enforced, times: monitor.times };

@@ -100,6 +100,16 @@ impl OutlierConfig {
         }
     }
 
+    /// The longest ejection: never shorter than the first.
+    pub(super) fn longest(&self) -> Duration {
+        self.max_ejection_time.max(self.base_ejection_time)
+    }
+
+    /// How long an ejection of `times` the base takes, without jitter.
+    pub(super) fn span(&self, times: u32) -> Duration {
+        self.base_ejection_time.saturating_mul(times).min(self.longest())
+    }
+
     pub(super) fn enforcing(&self, cause: OutlierCause) -> u32 {
         match cause {
             OutlierCause::Consecutive5xx => self.enforcing_consecutive_5xx,

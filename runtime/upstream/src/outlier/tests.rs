@@ -197,6 +197,15 @@ fn hosts_that_stay_keep_their_history_and_those_that_leave_make_room() {
 }
 
 #[test]
+fn a_shorter_ejection_holds_for_those_who_are_out() {
+    let mut world = World::new(3, OutlierConfig::default());
+    world.row(0, Consecutive5xx);
+    assert_eq!(world.interval(), []);
+    world.detector.configure(OutlierConfig { base_ejection_time: SECOND, ..OutlierConfig::default() });
+    assert_eq!(world.interval(), [unejected(0, 20)]);
+}
+
+#[test]
 fn jitter_is_added_to_each_ejection() {
     let config =
         OutlierConfig { max_ejection_time_jitter: 10 * SECOND, max_ejection_percent: 100, ..OutlierConfig::default() };
