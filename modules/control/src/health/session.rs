@@ -132,7 +132,7 @@ impl Session {
     }
 
     /// A random span up to this one (splitmix64: repeatable, not secret).
-    fn jitter(&mut self, most: Duration) -> Duration {
+    pub(super) fn jitter(&mut self, most: Duration) -> Duration {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
