@@ -8,7 +8,9 @@
 use std::fmt;
 use std::ops::BitOr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+
+use ringway_api::Counter;
 
 /// What is known of the health of one host of one cluster. It outlives plans; whoever asks for equality asks for
 /// identity.
@@ -92,8 +94,8 @@ struct Tally {
 
 #[derive(Debug, Default)]
 struct Pair {
-    successes: AtomicU64,
-    failures: AtomicU64,
+    successes: Counter,
+    failures: Counter,
 }
 
 // === impl HostHealth ===
@@ -169,13 +171,13 @@ impl HostHealth {
             Outcome::Answered(status) => self.external(params, worker, status),
             Outcome::Malformed => self.external(params, worker, 500),
             Outcome::Connected | Outcome::ConnectedFinal if split => {
-                self.tally(worker, |tally| step(&tally.local.successes));
+                self.tally(worker, |tally| tally.local.successes.inc());
                 clear(&self.streak_local);
             }
             Outcome::Connected => {}
             Outcome::ConnectedFinal => self.external(params, worker, 200),
             Outcome::ConnectFailed | Outcome::TimedOut if split => {
-                self.tally(worker, |tally| step(&tally.local.failures));
+                self.tally(worker, |tally| tally.local.failures.inc());
                 let limit = params.consecutive_local_origin_failure;
                 self.grow(&self.streak_local, limit, HealthSignals::LOCAL_ORIGIN_FAILURES);
             }
@@ -191,12 +193,12 @@ impl HostHealth {
 
     fn external(&self, params: &PassiveParams, worker: usize, status: u16) {
         if !(500..600).contains(&status) {
-            self.tally(worker, |tally| step(&tally.external.successes));
+            self.tally(worker, |tally| tally.external.successes.inc());
             clear(&self.streak_5xx);
             clear(&self.streak_gateway);
             return;
         }
-        self.tally(worker, |tally| step(&tally.external.failures));
+        self.tally(worker, |tally| tally.external.failures.inc());
         if matches!(status, 502..=504) {
             let limit = params.consecutive_gateway_failure;
             self.grow(&self.streak_gateway, limit, HealthSignals::GATEWAY_FAILURES);
@@ -236,11 +238,6 @@ fn clear(streak: &AtomicU32) {
     }
 }
 
-/// Adds one to a cell that one thread writes: nothing is lost without a locked instruction.
-fn step(cell: &AtomicU64) {
-    cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
-}
-
 impl PartialEq for HostHealth {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -257,8 +254,8 @@ impl fmt::Debug for HostHealth {
 
 impl Pair {
     fn add_to(&self, sum: &mut Totals) {
-        sum.successes = sum.successes.wrapping_add(self.successes.load(Relaxed));
-        sum.failures = sum.failures.wrapping_add(self.failures.load(Relaxed));
+        sum.successes = sum.successes.wrapping_add(self.successes.value());
+        sum.failures = sum.failures.wrapping_add(self.failures.value());
     }
 }
 

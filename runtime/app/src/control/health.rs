@@ -3,7 +3,7 @@
 mod outliers;
 mod secure;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ringway_api::{Address, Time};
@@ -148,7 +148,8 @@ impl Health {
             let now = self.now();
             let Some(known) = self.clusters.get_mut(name).filter(|_| planned.passive.is_some()) else { continue };
             stays.insert(name.clone());
-            known.hosts.retain(|address, _| planned.hosts.iter().any(|host| host.address == *address));
+            let members: HashSet<&Address> = planned.hosts.iter().map(|host| &host.address).collect();
+            known.hosts.retain(|address, _| members.contains(address));
             match &cluster.raw.outlier_detection {
                 Some(raw) => {
                     let fresh = || Outliers::new(raw, self.registry.outliers(name), self.seed, now);
