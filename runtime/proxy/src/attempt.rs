@@ -75,7 +75,6 @@ pub(crate) async fn exchange<I: Io>(
                 return Err(failure);
             }
         };
-        cluster.attempt_ended(&host, Outcome::Connected);
         tries.local = Some(Rc::clone(lease.conn()));
         tries.count += 1;
         let mut exchange = lease.open(request);

@@ -88,7 +88,7 @@ pub(crate) async fn connect<I: Io>(
     let failed = |cause| AcquireError::Handshake { host: host.address().clone(), cause };
     match within(&mut timer, transport.timeout, beginning).await {
         Some(Ok(io)) => {
-            cluster.attempt_ended(&host, Outcome::ConnectedFinal);
+            cluster.attempt_ended(&host, Outcome::Connected);
             Ok((host, io, lease))
         }
         Some(Err(cause)) => {

@@ -65,10 +65,8 @@ pub enum Outcome {
     Answered(u16),
     /// The host answered with something that is no answer. Counts as 500.
     Malformed,
-    /// A connection for requests is there. Counts only where failures of this side are told apart.
+    /// A connection for bytes is there, and no more will be known. Counts as 200.
     Connected,
-    /// A connection for bytes is there, and no more will be known.
-    ConnectedFinal,
     /// No connection came about, or it was cut before the answer was complete. Counts as 503.
     ConnectFailed,
     /// The answer took too long. Counts as 504.
@@ -101,7 +99,7 @@ struct Pair {
 // === impl HostHealth ===
 
 impl HostHealth {
-    /// A healthy host whose outcomes are counted on `workers` workers.
+    /// A healthy host whose outcomes are counted on `workers` workers; 0 where nobody wants them.
     pub fn new(workers: usize, bell: Arc<HealthBell>) -> Arc<Self> {
         Arc::new(Self {
             flags: AtomicU8::new(0),
@@ -112,6 +110,11 @@ impl HostHealth {
             tallies: (0..workers).map(|_| Tally::default()).collect(),
             bell,
         })
+    }
+
+    /// Whether outcomes are counted.
+    pub fn counts_outcomes(&self) -> bool {
+        !self.tallies.is_empty()
     }
 
     /// Whether it may be picked: no flag but `pending` is set.
@@ -167,15 +170,16 @@ impl HostHealth {
     /// Counts an outcome. `worker` is the number of the worker that calls.
     pub(crate) fn record(&self, params: &PassiveParams, worker: usize, outcome: Outcome) {
         let split = params.split_local_origin;
+        if split && matches!(outcome, Outcome::Answered(_) | Outcome::Malformed | Outcome::Connected) {
+            // The host was reached. Known only now: a connection whose requests all take too long is no success.
+            self.tally(worker, |tally| tally.local.successes.inc());
+            clear(&self.streak_local);
+        }
         match outcome {
             Outcome::Answered(status) => self.external(params, worker, status),
             Outcome::Malformed => self.external(params, worker, 500),
-            Outcome::Connected | Outcome::ConnectedFinal if split => {
-                self.tally(worker, |tally| tally.local.successes.inc());
-                clear(&self.streak_local);
-            }
-            Outcome::Connected => {}
-            Outcome::ConnectedFinal => self.external(params, worker, 200),
+            Outcome::Connected if split => {}
+            Outcome::Connected => self.external(params, worker, 200),
             Outcome::ConnectFailed | Outcome::TimedOut if split => {
                 self.tally(worker, |tally| tally.local.failures.inc());
                 let limit = params.consecutive_local_origin_failure;

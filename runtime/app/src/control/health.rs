@@ -100,15 +100,21 @@ impl Health {
                 secured: None,
             }
         });
-        let (bell, workers) = (&known.bell, self.workers);
+        let counting = raw.outlier_detection.is_some();
+        let bell = &known.bell;
+        let fresh = || HostHealth::new(if counting { self.workers } else { 0 }, Arc::clone(bell));
         for host in hosts {
-            let fresh = || {
-                let health = HostHealth::new(workers, Arc::clone(bell));
+            let health = known.hosts.entry(host.address.clone()).or_insert_with(|| {
+                let health = fresh();
                 // As in Envoy, a host is out until its first check has succeeded.
                 health.set(HealthFlags::FAILED_ACTIVE_HC | HealthFlags::PENDING_ACTIVE_HC, checked);
                 health
-            };
-            host.health = Some(Arc::clone(known.hosts.entry(host.address.clone()).or_insert_with(fresh)));
+            });
+            if counting && !health.counts_outcomes() {
+                let before = std::mem::replace(health, fresh());
+                health.set(before.flags(), true);
+            }
+            host.health = Some(Arc::clone(health));
         }
     }
 

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use crate::edge;
 use crate::proxy::{Client, Proxy, Upstream, eventually, status};
+use crate::rpc::{frame, read};
+use crate::secrets::Authority;
 
 /// A host whose status and further fields can be changed.
 struct Host {
@@ -248,4 +251,120 @@ fn without_a_well_host_requests_are_answered_at_once() {
     let (head, content) = Client::connect(proxy.web).get("/").unwrap();
     assert!(head.starts_with("HTTP/1.1 503 ") && content == b"no healthy upstream", "{head}");
     assert_eq!(sick.requests(), 0);
+}
+
+#[test]
+fn a_host_that_does_not_answer_in_time_is_ejected() {
+    let silent = Upstream::start(|_, _| true);
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let routes = edge::routes("app").replace("cluster: app", "cluster: app, timeout: 20ms");
+        let health = "outlier_detection: { split_external_local_origin_errors: true, base_ejection_time: 1h }";
+        let listener = format!("name: web, address: '{web}', routes: {routes}");
+        edge::config(admin, &[listener], &[format!("name: app, endpoints: ['{}'], {health}", silent.address)])
+    });
+    for _ in 0..5 {
+        assert_eq!(status(proxy.web), 504);
+    }
+    // That there are connections does not help: what is asked on them is not answered.
+    eventually("an ejection", || outlier(&proxy, "ejections_enforced_consecutive_local_origin_failure") == 1);
+    eventually("the worker knows", || status(proxy.web) == 503);
+}
+
+#[test]
+fn a_host_of_bytes_that_refuses_connections_is_ejected() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = Proxy::start_with(|_, _, tcp, admin| {
+        let listener = format!("name: raw, address: '{tcp}', protocol: tcp, cluster: app");
+        let health = "outlier_detection: { base_ejection_time: 1h }";
+        edge::config(admin, &[listener], &[format!("name: app, protocol: tcp, endpoints: ['{gone}'], {health}")])
+    });
+    for _ in 0..5 {
+        Client::connect(proxy.tcp).rest();
+    }
+    eventually("an ejection", || outlier(&proxy, "ejections_enforced_consecutive_5xx") == 1);
+}
+
+/// A provider that answers heartbeats, and calls with a status.
+fn provider(status: u8) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                while let Ok((_, id, body)) = read(&mut stream) {
+                    let answer = match &*body {
+                        b"N" => frame(0x22, 20, id, b"N"),
+                        _ => frame(2, status, id, &[4, b'b', b'u', b's', b'y']),
+                    };
+                    if stream.write_all(&answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn providers_are_asked_by_heartbeats_and_ejected_by_their_statuses() {
+    // 100: no thread is free, which HTTP calls 503.
+    let busy = provider(100);
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let listener = format!("name: web, address: '{web}', protocol: dubbo, routes: {}", edge::routes("app"));
+        let health = "health_checks: [{ interval: 1h, rpc: {} }], outlier_detection: { base_ejection_time: 1h }";
+        edge::config(admin, &[listener], &[format!("name: app, protocol: dubbo, endpoints: ['{busy}'], {health}")])
+    });
+    assert_eq!(proxy.stat("cluster.app.health_check.success"), 1);
+    assert_eq!(flags(&proxy, busy), "healthy");
+    let mut client = TcpStream::connect(proxy.web).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for id in 0..5 {
+        let body = b"\x052.0.2\x03a.B\x051.0.0\x03say\0HZ";
+        client.write_all(&frame(0xc2, 0, id, body)).unwrap();
+        assert_eq!(read(&mut client).unwrap().0, 100);
+    }
+    eventually("an ejection", || flags(&proxy, busy) == "/failed_outlier_check");
+    assert_eq!(outlier(&proxy, "ejections_detected_consecutive_gateway_failure"), 1);
+    assert_eq!(outlier(&proxy, "ejections_enforced_consecutive_gateway_failure"), 0);
+}
+
+#[test]
+fn checks_are_secured_as_the_cluster_is() {
+    let (upstream, authority, stranger) = (Upstream::saying("secret"), Authority::new(), Authority::new());
+    let proxy = Proxy::start_with(|dir, web, secure, admin| {
+        authority.issue("app.example.com").save(dir, "app");
+        authority.save(dir, "ca.pem");
+        stranger.save(dir, "other.pem");
+        let at = dir.display();
+        // The host is this proxy's own listener.
+        let tls = format!("tls: {{ certificates: [{{ cert: '{at}/app.pem', key: '{at}/app.key' }}] }}");
+        let listeners = [
+            format!("name: secure, address: '{secure}', {tls}, routes: {}", edge::routes("plain")),
+            format!("name: web, address: '{web}', routes: {}", edge::routes("app")),
+        ];
+        let check = |kind: &str| format!("health_checks: [{{ interval: 50ms, no_traffic_interval: 50ms, {kind} }}]");
+        let cluster = |name: &str, ca: &str, kind: &str| {
+            let tls = format!("tls: {{ ca: '{at}/{ca}.pem', sni: app.example.com }}");
+            format!("name: {name}, endpoints: ['{secure}'], {tls}, {}", check(kind))
+        };
+        let clusters = [
+            format!("name: plain, endpoints: ['{}']", upstream.address),
+            cluster("app", "ca", "http: { path: /one }"),
+            cluster("two", "ca", "http: { path: /two, http2: true }"),
+            cluster("wrong", "other", "http: { path: /never }"),
+        ];
+        edge::config(admin, &listeners, &clusters)
+    });
+    for cluster in ["app", "two"] {
+        eventually(cluster, || proxy.stat(&format!("cluster.{cluster}.health_check.healthy")) == 1);
+    }
+    eventually("workers know", || status(proxy.web) == 200);
+    eventually("many tries", || proxy.stat("cluster.wrong.health_check.network_failure") > 5);
+    assert_eq!(proxy.stat("cluster.wrong.health_check.success"), 0);
+    let heads = upstream.heads.lock().unwrap();
+    assert!(heads.iter().any(|head| head.starts_with("GET /one ")));
+    assert!(heads.iter().any(|head| head.starts_with("GET /two ")));
+    assert!(!heads.iter().any(|head| head.starts_with("GET /never ")));
 }

@@ -72,6 +72,7 @@ fn grpc_upstream() -> SocketAddr {
                                 drop(poll_fn(|cx| respond.poll_reset(cx)).await);
                                 return;
                             }
+                            let path = request.uri().path().to_owned();
                             let timeout = request.headers().get("grpc-timeout").cloned();
                             let te = request.headers().get("te").cloned();
                             let (message, _) = read(request.into_body()).await;
@@ -84,7 +85,8 @@ fn grpc_upstream() -> SocketAddr {
                             let mut stream = respond.send_response(response, false).unwrap();
                             send(&mut stream, Bytes::from(message), false).await;
                             let mut trailers = HeaderMap::new();
-                            trailers.insert("grpc-status", "0".parse().unwrap());
+                            let status = if path == "/sick" { "14" } else { "0" };
+                            trailers.insert("grpc-status", status.parse().unwrap());
                             stream.send_trailers(trailers).unwrap();
                         });
                     }
@@ -126,6 +128,36 @@ fn many_streams_of_one_connection_are_served_at_once() {
     assert!(heads.iter().all(|head| head.to_lowercase().contains("\r\nhost: a.example\r\n")), "{:?}", heads.first());
     assert_eq!(proxy.stat("http.web.downstream_rq_2xx"), 80);
     assert_eq!(proxy.stat("http.web.downstream_cx_total"), 1);
+}
+
+#[test]
+fn a_status_in_the_trailers_makes_an_outlier() {
+    let upstream = grpc_upstream();
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let listener = format!("name: web, address: '{web}', routes: {}", routes("app"));
+        let health = "outlier_detection: { base_ejection_time: 1h }";
+        config(admin, &[listener], &[format!("name: app, protocol: http2, endpoints: ['{upstream}'], {health}")])
+    });
+    let detected = || proxy.stat("cluster.app.outlier_detection.ejections_detected_consecutive_5xx");
+    run(async {
+        let client = connect(proxy.web).await;
+        // A call that goes well ends the row, which four more do not fill again.
+        for path in ["/sick", "/sick", "/sick", "/sick", "/well", "/sick", "/sick", "/sick", "/sick"] {
+            let mut client = client.clone().ready().await.unwrap();
+            let (response, mut stream) = client.send_request(call(path).body(()).unwrap(), false).unwrap();
+            send(&mut stream, Bytes::from_static(b"\0\0\0\0\0"), true).await;
+            let (_, trailers) = read(response.await.unwrap().into_body()).await;
+            let expected = if path == "/sick" { "14" } else { "0" };
+            assert_eq!(trailers.unwrap()["grpc-status"], expected);
+        }
+        assert_eq!(detected(), 0);
+        let mut client = client.clone().ready().await.unwrap();
+        let (response, mut stream) = client.send_request(call("/sick").body(()).unwrap(), false).unwrap();
+        send(&mut stream, Bytes::from_static(b"\0\0\0\0\0"), true).await;
+        drop(read(response.await.unwrap().into_body()).await);
+    });
+    eventually("the fifth in a row ejects", || detected() == 1);
+    assert_eq!(proxy.stat("cluster.app.outlier_detection.ejections_active"), 1);
 }
 
 #[test]

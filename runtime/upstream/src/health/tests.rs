@@ -71,8 +71,7 @@ fn the_control_plane_is_woken_once_per_row() {
 fn failures_of_this_side_count_as_statuses_unless_told_apart() {
     let cases = [
         // Outcome, what it counts as when not told apart: external successes and failures, gateway failures.
-        (Outcome::Connected, (0, 0), false),
-        (Outcome::ConnectedFinal, (1, 0), false),
+        (Outcome::Connected, (1, 0), false),
         (Outcome::ConnectFailed, (0, 1), true),
         (Outcome::TimedOut, (0, 1), true),
         (Outcome::Malformed, (0, 1), false),
@@ -92,7 +91,8 @@ fn failures_of_this_side_count_as_statuses_unless_told_apart() {
         health.record(&split, 0, outcome);
         health.record(&split, 0, outcome);
         let local = matches!(outcome, Outcome::ConnectFailed | Outcome::TimedOut);
-        assert_eq!(health.totals()[1].failures, if local { 2 } else { 0 }, "{outcome:?}");
+        let counted = if local { (0, 2) } else { (2, 0) };
+        assert_eq!((health.totals()[1].successes, health.totals()[1].failures), counted, "{outcome:?}");
         assert_eq!(health.take_signals().contains(HealthSignals::LOCAL_ORIGIN_FAILURES), local, "{outcome:?}");
     }
 }
