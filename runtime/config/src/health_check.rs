@@ -16,6 +16,8 @@ pub struct HealthCheck {
     pub interval_jitter: Duration,
     /// The first check waits at random up to this.
     pub initial_jitter: Duration,
+    /// The same of a host that is out.
+    pub unhealthy_interval: Duration,
     /// The interval as long as the cluster has had no request at all.
     pub no_traffic_interval: Duration,
     /// Failures in a row that take a host out; at least 1.
@@ -24,6 +26,8 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
     /// Keep the connection from one check to the next.
     pub reuse_connection: bool,
+    /// The port to ask, if it is not the endpoint's.
+    pub port: Option<u16>,
     /// What is asked.
     pub kind: HealthCheckKind,
 }
@@ -43,6 +47,8 @@ pub enum HealthCheckKind {
         headers: Vec<(HeaderName, HeaderValue)>,
         /// Statuses of a host that is well.
         expected: Vec<RangeInclusive<u16>>,
+        /// Statuses of which it takes several.
+        retriable: Vec<RangeInclusive<u16>>,
         /// By HTTP/2.
         http2: bool,
     },

@@ -168,7 +168,7 @@ impl HostHealth {
     }
 
     /// Counts an outcome. `worker` is the number of the worker that calls.
-    pub(crate) fn record(&self, params: &PassiveParams, worker: usize, outcome: Outcome) {
+    pub fn record(&self, params: &PassiveParams, worker: usize, outcome: Outcome) {
         let split = params.split_local_origin;
         if split && matches!(outcome, Outcome::Answered(_) | Outcome::Malformed | Outcome::Connected) {
             // The host was reached. Known only now: a connection whose requests all take too long is no success.

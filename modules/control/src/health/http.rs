@@ -28,6 +28,7 @@ pub(super) struct HttpProbe {
     pub(super) scheme: &'static str,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) expected: Vec<RangeInclusive<u16>>,
+    pub(super) retriable: Vec<RangeInclusive<u16>>,
     pub(super) http2: bool,
 }
 
@@ -90,9 +91,13 @@ impl HttpProbe {
         if response.headers().contains_key(IMMEDIATE_FAIL) {
             return Err(CheckFailure::Unhealthy(format!("answered {IMMEDIATE_FAIL}")));
         }
-        match self.expected.iter().any(|range| range.contains(&status)) {
-            true => Ok(()),
-            false => Err(CheckFailure::Unhealthy(format!("answered {status}"))),
+        let among = |ranges: &[RangeInclusive<u16>]| ranges.iter().any(|range| range.contains(&status));
+        if among(&self.expected) {
+            Ok(())
+        } else if among(&self.retriable) {
+            Err(CheckFailure::Network(format!("answered {status}")))
+        } else {
+            Err(CheckFailure::Unhealthy(format!("answered {status}")))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why a check failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckFailure {
-    /// There was no answer: no connection, a reset, or none in time. It takes several of them.
+    /// There was no answer (no connection, a reset, or none in time), or one that may be repeated. It takes several.
     Network(String),
     /// The host answered that it is not well, or something that is no answer. One is enough.
     Unhealthy(String),

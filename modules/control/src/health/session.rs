@@ -1,5 +1,6 @@
 //! One host's checks, one after the other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +47,11 @@ impl Session {
         let authority =
             |said: &Option<String>| said.as_deref().or(target.name.as_deref()).unwrap_or(cluster).to_owned();
         let probe = match &how.check.kind {
-            HealthCheckKind::Http { method, path, host, headers, expected, http2 } => {
+            HealthCheckKind::Http { method, path, host, headers, expected, retriable, http2 } => {
                 let (method, path, authority) = (method.clone(), path.clone(), authority(host));
-                let (headers, expected, http2) = (headers.clone(), expected.clone(), *http2);
-                Probe::Http(HttpProbe { method, path, authority, scheme, headers, expected, http2 }, None)
+                let (headers, expected, retriable) = (headers.clone(), expected.clone(), retriable.clone());
+                let http2 = *http2;
+                Probe::Http(HttpProbe { method, path, authority, scheme, headers, expected, retriable, http2 }, None)
             }
             HealthCheckKind::Grpc { service, authority: said } => {
                 Probe::Grpc(GrpcProbe { service: service.clone(), authority: authority(said), scheme }, None)
@@ -64,7 +66,7 @@ impl Session {
             address: target.address.clone(),
             check: Arc::clone(&how.check),
             has_traffic: Arc::clone(&how.has_traffic),
-            dial: Dial { address: target.address.clone(), preamble: Arc::clone(&how.preamble), secure },
+            dial: Dial { address: asked(&target.address, how.check.port), preamble: Arc::clone(&how.preamble), secure },
             probe,
             memory,
             random: seed,
@@ -85,7 +87,8 @@ impl Session {
                 return;
             }
             let pause = match (self.has_traffic)() {
-                true => self.check.interval,
+                true if self.memory.judge().is_healthy() => self.check.interval,
+                true => self.check.unhealthy_interval,
                 false => self.check.no_traffic_interval,
             };
             let next = Instant::now() + pause + self.jitter(self.check.interval_jitter);
@@ -139,6 +142,14 @@ impl Session {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^= z >> 31;
         most.mul_f64((z >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+/// Where checks connect to.
+fn asked(host: &Address, port: Option<u16>) -> Address {
+    match (host, port) {
+        (Address::Ip(ip), Some(port)) => Address::Ip(SocketAddr::new(ip.ip(), port)),
+        (host, _) => host.clone(),
     }
 }
 

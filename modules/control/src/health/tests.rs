@@ -69,10 +69,12 @@ fn check(kind: HealthCheckKind) -> HealthCheck {
         interval: 5 * MS,
         interval_jitter: Duration::ZERO,
         initial_jitter: Duration::ZERO,
+        unhealthy_interval: 5 * MS,
         no_traffic_interval: Duration::from_secs(3600),
         unhealthy_threshold: 2,
         healthy_threshold: 2,
         reuse_connection: true,
+        port: None,
         kind,
     }
 }
@@ -124,6 +126,17 @@ async fn a_connection_may_be_all_that_is_asked_for() {
     let mut world = World::checking(tcp(b"", &[]), address);
     assert_eq!(world.outcomes(3).await, ["ok"; 3]);
     assert!(count.load(Relaxed) >= 3, "nothing is learned from a connection that was there before");
+}
+
+#[tokio::test]
+async fn another_port_may_be_asked() {
+    let (address, _) = server(|stream| async move { drop(stream) }).await;
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut world = World::new();
+    let other = HealthCheck { port: Some(address.port()), ..check(tcp(b"", &[])) };
+    world.checker.set("app", how(other), [host(gone)]);
+    let report = world.report().await;
+    assert_eq!((report.address, report.outcome), (Address::Ip(gone), Ok(())));
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ clusters:
             "name: app, health_checks: [{ tcp: {}, timeout: 0 }]",
             &["health_checks[0].timeout", "more than 0"],
         ),
+        ("name: app", "name: app, health_checks: [{ tcp: {}, port: 0 }]", &["health_checks[0].port", "more than 0"]),
         ("name: app", "name: app, health_checks: [{ tcp: { send: 0x0 } }]", &["tcp.send"]),
         ("name: app", "name: app, health_checks: [{ http: { path: x } }]", &["http.path", "must begin with `/`"]),
         (

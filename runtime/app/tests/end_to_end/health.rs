@@ -64,6 +64,14 @@ clusters:
     )
 }
 
+/// Puts another configuration in force.
+fn swap(proxy: &Proxy, hosts: &[SocketAddr], health: &str) {
+    let generation = proxy.generation();
+    std::fs::write(proxy.dir.join("next.yaml"), config(proxy.web, proxy.admin, hosts, health)).unwrap();
+    std::fs::rename(proxy.dir.join("next.yaml"), proxy.config_path()).unwrap();
+    eventually("the new configuration", || proxy.generation() > generation);
+}
+
 /// Why a host is not picked, as the admin API says.
 fn flags(proxy: &Proxy, host: SocketAddr) -> String {
     let page = proxy.ask("GET", "/clusters").unwrap();
@@ -111,16 +119,10 @@ fn a_host_that_answers_500_is_ejected_and_comes_back() {
     hosts.iter().for_each(|host| host.status.store(200, Relaxed));
 
     // The configuration is swapped: what is known of hosts stays known.
-    let swap = |health: &str| {
-        let generation = proxy.generation();
-        std::fs::write(proxy.dir.join("next.yaml"), config(proxy.web, proxy.admin, &addresses, health)).unwrap();
-        std::fs::rename(proxy.dir.join("next.yaml"), proxy.config_path()).unwrap();
-        eventually("the new configuration", || proxy.generation() > generation);
-    };
-    swap(&format!("{health}\n    connect_timeout: 3s"));
+    swap(&proxy, &addresses, &format!("{health}\n    connect_timeout: 3s"));
     assert_eq!(flags(&proxy, addresses[1]), "/failed_outlier_check");
 
-    swap("    outlier_detection: { interval: 100ms, base_ejection_time: 200ms }");
+    swap(&proxy, &addresses, "    outlier_detection: { interval: 100ms, base_ejection_time: 200ms }");
     eventually("it is back", || flags(&proxy, addresses[1]) == "healthy");
     eventually("both workers know", || proxy.stat("cluster.app.membership_healthy") == 3);
     assert_eq!(outlier(&proxy, "ejections_active"), 0);
@@ -367,4 +369,45 @@ fn checks_are_secured_as_the_cluster_is() {
     assert!(heads.iter().any(|head| head.starts_with("GET /one ")));
     assert!(heads.iter().any(|head| head.starts_with("GET /two ")));
     assert!(!heads.iter().any(|head| head.starts_with("GET /never ")));
+}
+
+#[test]
+fn detection_and_checks_may_be_switched_on_and_off() {
+    // Well as far as checks can see.
+    let host = Upstream::start(|head, stream| {
+        let status = if head.starts_with("GET /healthz ") { 200 } else { 500 };
+        stream.write_all(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").as_bytes()).is_ok()
+    });
+    let hosts = [host.address];
+    let proxy = proxy(&hosts, CHECK);
+    for _ in 0..10 {
+        assert_eq!(status(proxy.web), 500);
+    }
+    assert_eq!(flags(&proxy, host.address), "healthy");
+    let ejecting =
+        "    outlier_detection: { base_ejection_time: 1h, successful_active_health_check_uneject_host: false }";
+    swap(&proxy, &hosts, &format!("{CHECK}\n{ejecting}"));
+    eventually("it is ejected", || {
+        status(proxy.web);
+        flags(&proxy, host.address) == "/failed_outlier_check"
+    });
+    eventually("workers know", || (0..5).all(|_| status(proxy.web) == 503));
+    swap(&proxy, &hosts, CHECK);
+    assert_eq!(flags(&proxy, host.address), "healthy");
+    eventually("it is back", || (0..5).all(|_| status(proxy.web) == 500));
+
+    // With checks that let hosts back, it does not stay out.
+    swap(&proxy, &hosts, &format!("{CHECK}\n    outlier_detection: {{ base_ejection_time: 1h }}"));
+    let ejections = || outlier(&proxy, "ejections_enforced_total");
+    eventually("it is ejected again and again", || {
+        status(proxy.web);
+        ejections() >= 2
+    });
+
+    // A check that fails, and then none at all.
+    swap(&proxy, &hosts, &CHECK.replace("/healthz", "/other"));
+    eventually("it is out", || flags(&proxy, host.address) == "/failed_active_hc");
+    swap(&proxy, &hosts, "");
+    assert_eq!(flags(&proxy, host.address), "healthy");
+    eventually("it is back", || (0..5).all(|_| status(proxy.web) == 500));
 }

@@ -26,13 +26,19 @@ pub(super) fn check(cluster: &raw::Cluster, path: &str) -> Result<Option<HealthC
     for (key, value) in [
         ("timeout", raw.timeout.0),
         ("interval", raw.interval.0),
+        ("unhealthy_interval", raw.unhealthy_interval.unwrap_or(raw.interval).0),
         ("no_traffic_interval", raw.no_traffic_interval.0),
+        ("port", raw.port.map_or(1, u64::from)),
         ("unhealthy_threshold", raw.unhealthy_threshold.into()),
         ("healthy_threshold", raw.healthy_threshold.into()),
     ] {
         if value == 0 {
             return Err(Fault::new(format!("{path}.{key}"), "must be more than 0"));
         }
+    }
+    let is_unix = |endpoint: &raw::Endpoint| endpoint.parts().0.starts_with("unix:");
+    if raw.port.is_some() && cluster.endpoints.iter().any(is_unix) {
+        return Err(Fault::new(format!("{path}.port"), "a unix socket has no ports"));
     }
     let kind = match (&raw.http, &raw.grpc, &raw.tcp, &raw.rpc) {
         (Some(http), None, None, None) => self::http(http, cluster, &format!("{path}.http"))?,
@@ -51,10 +57,12 @@ pub(super) fn check(cluster: &raw::Cluster, path: &str) -> Result<Option<HealthC
         interval: raw.interval.duration(),
         interval_jitter: raw.interval_jitter.duration(),
         initial_jitter: raw.initial_jitter.duration(),
+        unhealthy_interval: raw.unhealthy_interval.unwrap_or(raw.interval).duration(),
         no_traffic_interval: raw.no_traffic_interval.duration(),
         unhealthy_threshold: raw.unhealthy_threshold,
         healthy_threshold: raw.healthy_threshold,
         reuse_connection: raw.reuse_connection,
+        port: raw.port,
         kind,
     }))
 }
@@ -103,14 +111,8 @@ fn http(raw: &raw::HttpHealthCheck, cluster: &raw::Cluster, path: &str) -> Resul
     if raw.expected_statuses.is_empty() {
         return Err(fault("expected_statuses", "there is none, so that no host would ever be well".into()));
     }
-    let mut expected = Vec::with_capacity(raw.expected_statuses.len());
-    for (at, text) in raw.expected_statuses.iter().enumerate() {
-        let range = statuses(text).ok_or_else(|| {
-            let message = format!("`{text}` is neither a status such as 200 nor a range such as 200-299");
-            fault(&format!("expected_statuses[{at}]"), message)
-        })?;
-        expected.push(range);
-    }
+    let expected = ranges(&raw.expected_statuses, &format!("{path}.expected_statuses"))?;
+    let retriable = ranges(&raw.retriable_statuses, &format!("{path}.retriable_statuses"))?;
     let mut headers = Vec::with_capacity(raw.request_headers.len());
     for (name, value) in &raw.request_headers {
         let parsed = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
@@ -125,7 +127,18 @@ fn http(raw: &raw::HttpHealthCheck, cluster: &raw::Cluster, path: &str) -> Resul
         }
     }
     let http2 = raw.http2.unwrap_or(cluster.protocol == "http2");
-    Ok(HealthCheckKind::Http { method, path: raw.path.clone(), host: raw.host.clone(), headers, expected, http2 })
+    let (path, host) = (raw.path.clone(), raw.host.clone());
+    Ok(HealthCheckKind::Http { method, path, host, headers, expected, retriable, http2 })
+}
+
+fn ranges(texts: &[String], path: &str) -> Result<Vec<RangeInclusive<u16>>, Fault> {
+    let range = |(at, text): (usize, &String)| {
+        statuses(text).ok_or_else(|| {
+            let message = format!("`{text}` is neither a status such as 200 nor a range such as 200-299");
+            Fault::new(format!("{path}[{at}]"), message)
+        })
+    };
+    texts.iter().enumerate().map(range).collect()
 }
 
 fn check_authority(text: &str, path: &str) -> Result<(), Fault> {

@@ -105,6 +105,9 @@ pub struct HealthCheck {
     /// The first check of a host waits at random up to this.
     #[serde(default)]
     pub initial_jitter: Millis,
+    /// The interval of a host that is out; `interval` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy_interval: Option<Millis>,
     /// The interval as long as the cluster has had no request at all.
     #[serde(default = "one_minute")]
     pub no_traffic_interval: Millis,
@@ -117,6 +120,9 @@ pub struct HealthCheck {
     /// Keep the connection from one check to the next.
     #[serde(default = "yes")]
     pub reuse_connection: bool,
+    /// The port to ask, if it is not the endpoint's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// By an HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpHealthCheck>,
@@ -146,6 +152,9 @@ pub struct HttpHealthCheck {
     /// Statuses of a host that is well: `200`, or a range such as `200-299`. Any other takes it out at once.
     #[serde(default = "ok")]
     pub expected_statuses: Vec<String>,
+    /// Statuses that take a host out only after `unhealthy_threshold` of them, as no answer does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retriable_statuses: Vec<String>,
     /// Fields added to the request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub request_headers: BTreeMap<String, String>,

@@ -23,6 +23,7 @@ fn get(expected: &[std::ops::RangeInclusive<u16>], http2: bool) -> HealthCheckKi
         host: Some("shop.example".into()),
         headers: vec![("x-probe".parse().unwrap(), "yes".parse().unwrap())],
         expected: expected.to_vec(),
+        retriable: vec![503..=503],
         http2,
     }
 }
@@ -82,6 +83,17 @@ async fn a_status_that_is_not_expected_is_enough() {
     }
     // It takes one to fall, and two to come back.
     assert_eq!(verdicts, [(true, true, true), (false, false, true), (true, false, false), (true, true, true)]);
+}
+
+#[tokio::test]
+async fn a_status_that_may_be_repeated_takes_several() {
+    let (address, ..) = answering(&[200, 503, 200, 503, 503, 503]).await;
+    let mut world = World::checking(get(&[200..=200], false), address);
+    let mut healthy = Vec::new();
+    for _ in 0..5 {
+        healthy.push(world.report().await.healthy);
+    }
+    assert_eq!(healthy, [true, true, true, true, false]);
 }
 
 #[tokio::test]
