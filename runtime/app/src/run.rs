@@ -11,7 +11,7 @@ use ringway_io::ring::{BufConfig, RingConfig};
 use ringway_io::{CoreConfig, Executor};
 use ringway_telemetry::{LogWriter, LogWriterConfig, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::admin::{self, After, Ask};
@@ -26,6 +26,10 @@ const NICE: i32 = 10;
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How long until retired plans that workers still use are looked at again. Nothing ticks while there are none.
 const REAP: Duration = Duration::from_secs(5);
+
+/// Between two looks at what workers and checks tell of hosts: hosts that fail thousands of times a second and may not
+/// be ejected must not keep this thread busy.
+const HEALTH_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs a proxy under the configuration file until it is told to end.
 ///
@@ -114,6 +118,7 @@ impl Process {
         let certificates = self.control()?.watched.changes();
         let ended = self.control()?.workers.ended();
         let health = self.control()?.planner.health.wake();
+        let mut health_round = Instant::now();
         loop {
             let retired = self.control()?.has_retired();
             let health_due = self.control()?.planner.health.due();
@@ -147,7 +152,10 @@ impl Process {
                     Ok(false) => {}
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
-                () = health.notified() => self.control()?.health_round().await,
+                () = next_round(&health, health_round) => {
+                    self.control()?.health_round().await;
+                    health_round = Instant::now();
+                }
                 () = at(health_due) => self.control()?.health_round().await,
                 _ = signals.hangup.recv() => reload.ask(),
                 _ = signals.reopen.recv() => self.control()?.planner.logs().reopen(),
@@ -217,6 +225,12 @@ impl Process {
             None => Ok(()),
         }
     }
+}
+
+/// Waits until there is news of hosts' health, but not right after the round before.
+async fn next_round(news: &Notify, last: Instant) {
+    tokio::time::sleep_until(last + HEALTH_PAUSE).await;
+    news.notified().await;
 }
 
 /// Waits until then, or for ever.

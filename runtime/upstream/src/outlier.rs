@@ -94,6 +94,8 @@ struct Monitor<K> {
     times: u32,
     /// The totals at the last interval.
     seen: [Totals; 2],
+    /// In percent, of the last interval, if it had enough requests.
+    success_rates: [Option<f64>; 2],
 }
 
 /// A small generator (splitmix64): what is random here must be repeatable, not secret.
@@ -140,7 +142,8 @@ impl<K: Clone + Eq + Hash> Detector<K> {
             if self.places.contains_key(&host) {
                 continue;
             }
-            let fresh = || Monitor { host: host.clone(), out: None, backoff: 0, times: 0, seen };
+            let fresh =
+                || Monitor { host: host.clone(), out: None, backoff: 0, times: 0, seen, success_rates: [None; 2] };
             let monitor = known.remove(&host).unwrap_or_else(fresh);
             self.places.insert(host, self.hosts.len());
             self.hosts.push(monitor);
@@ -156,6 +159,12 @@ impl<K: Clone + Eq + Hash> Detector<K> {
     /// Whether a host is ejected.
     pub fn is_ejected(&self, host: &K) -> bool {
         self.monitor(host).is_some_and(|monitor| monitor.out.is_some())
+    }
+
+    /// The success rates of a host in the last interval, in percent: of what it answered, and of what this side tried
+    /// where that is told apart. `None` if there were too few requests.
+    pub fn success_rates(&self, host: &K) -> [Option<f64>; 2] {
+        self.monitor(host).map_or([None; 2], |monitor| monitor.success_rates)
     }
 
     /// A host has failed so many times in a row as its threshold says. What follows is added to `events`.
@@ -195,14 +204,15 @@ impl<K: Clone + Eq + Hash> Detector<K> {
             }
             let Some(monitor) = self.hosts.get_mut(at) else { continue };
             let reached = totals(&monitor.host);
-            volumes.push([0, 1].map(|kind| reached[kind].minus(monitor.seen[kind])));
+            let volume = [0, 1].map(|kind| Judged::of(at, reached[kind].minus(monitor.seen[kind])));
+            monitor.success_rates = volume.map(|judged| judged.shown(&self.config));
+            volumes.push(volume);
             monitor.seen = reached;
         }
         let split = self.config.split_external_local_origin_errors;
         for kind in if split { 0..2 } else { 0..1 } {
             let present = |at: &usize| self.hosts.get(*at).is_some_and(|monitor| monitor.out.is_none());
-            let judged: Vec<Judged> =
-                (0..self.hosts.len()).filter(present).map(|at| Judged::of(at, volumes[at][kind])).collect();
+            let judged: Vec<Judged> = (0..self.hosts.len()).filter(present).map(|at| volumes[at][kind]).collect();
             for (at, is_rate) in rates::outliers(&self.config, self.hosts.len(), &judged) {
                 let cause = match (is_rate, kind) {
                     (true, 0) => OutlierCause::SuccessRate,

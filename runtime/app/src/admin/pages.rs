@@ -121,6 +121,8 @@ pub(super) fn listeners(control: &Control, as_json: bool) -> Answer {
 struct Sum {
     usable: bool,
     health: HealthFlags,
+    /// Of what it answered, and of what this side tried; of clusters with outlier detection.
+    success_rates: Option<[Option<f64>; 2]>,
     weight: u32,
     active: u64,
     connections: u64,
@@ -148,6 +150,12 @@ impl Sum {
         self.health.to_string()
     }
 
+    /// In percent; -1 if there were too few requests in the last interval.
+    fn rates(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let named = |rates: [Option<f64>; 2]| ["success_rate", "local_origin_success_rate"].into_iter().zip(rates);
+        self.success_rates.into_iter().flat_map(named).map(|(name, rate)| (name, rate.unwrap_or(-1.0)))
+    }
+
     fn rows(&self) -> [(&'static str, u64); 7] {
         [
             ("weight", self.weight.into()),
@@ -167,18 +175,19 @@ pub(super) async fn clusters(control: &Control, as_json: bool) -> Answer {
         all.extend(current.snapshot.clusters.iter().map(|cluster| (cluster.raw.name.clone(), BTreeMap::new())));
     }
     for (name, hosts) in control.workers.clusters().await.into_iter().flatten() {
-        let cluster = all.entry(name).or_default();
+        let cluster = all.entry(name.clone()).or_default();
         for host in &hosts {
-            cluster.entry(host.address.to_string()).or_default().add(host);
+            let sum = cluster.entry(host.address.to_string()).or_default();
+            sum.add(host);
+            sum.success_rates = control.planner.health.success_rates(&name, &host.address);
         }
     }
     if as_json {
         let host = |(address, sum): (&String, &Sum)| {
             let mut value = json!({ "address": address, "healthy": sum.usable, "health_flags": sum.health_flags() });
-            for (name, number) in sum.rows() {
-                if let Some(object) = value.as_object_mut() {
-                    object.insert(name.into(), number.into());
-                }
+            if let Some(object) = value.as_object_mut() {
+                object.extend(sum.rows().map(|(name, number)| (name.into(), number.into())));
+                object.extend(sum.rates().map(|(name, rate)| (name.into(), rate.into())));
             }
             value
         };
@@ -194,7 +203,8 @@ pub(super) async fn clusters(control: &Control, as_json: bool) -> Answer {
             let mut line =
                 |key: &str, value: &dyn std::fmt::Display| writeln!(text, "{name}::{address}::{key}::{value}");
             let written = line("health_flags", &sum.health_flags())
-                .and_then(|()| sum.rows().into_iter().try_for_each(|(key, value)| line(key, &value)));
+                .and_then(|()| sum.rows().into_iter().try_for_each(|(key, value)| line(key, &value)))
+                .and_then(|()| sum.rates().try_for_each(|(key, value)| line(key, &value)));
             debug_assert!(written.is_ok(), "a string takes everything");
         }
     }

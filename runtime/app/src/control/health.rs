@@ -84,6 +84,11 @@ impl Health {
         hosts.any(|host| host.flags().contains(HealthFlags::PENDING_ACTIVE_HC))
     }
 
+    /// The success rates of a cluster's host in the last interval of outlier detection; `None` without it.
+    pub(crate) fn success_rates(&self, cluster: &str, host: &Address) -> Option<[Option<f64>; 2]> {
+        Some(self.clusters.get(cluster)?.outliers.as_ref()?.success_rates(host))
+    }
+
     /// Gives a cluster's hosts their health, if anything decides about that: the one they had, if they had one.
     pub(super) fn attach(&mut self, cluster: &Cluster, hosts: &mut [HostParams]) {
         let (raw, checked) = (&cluster.raw, cluster.health_check.is_some());

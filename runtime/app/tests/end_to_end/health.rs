@@ -88,6 +88,8 @@ fn a_host_that_answers_500_is_ejected_and_comes_back() {
     let health = "    outlier_detection: { interval: 100ms, base_ejection_time: 1h }";
     let proxy = proxy(&addresses, health);
     assert_eq!(flags(&proxy, addresses[1]), "healthy");
+    let page = proxy.ask("GET", "/clusters").unwrap();
+    assert!(page.contains(&format!("\napp::{}::success_rate::-1\n", addresses[1])), "{page}");
     hosts[1].status.store(500, Relaxed);
     let mut failed = 0;
     eventually("an ejection", || {

@@ -18,6 +18,12 @@ impl Judged {
         let success_rate = if requests == 0 { 100.0 } else { volume.successes as f64 * 100.0 / requests as f64 };
         Self { at, requests, success_rate }
     }
+
+    /// The success rate, if there were requests enough for either comparison.
+    pub(super) fn shown(&self, config: &OutlierConfig) -> Option<f64> {
+        let enough = config.success_rate_request_volume.min(config.failure_percentage_request_volume);
+        (self.requests > 0 && self.requests >= u64::from(enough)).then_some(self.success_rate)
+    }
 }
 
 /// The outliers among hosts that are not ejected, and whether each is one by its success rate (or else by its failure

@@ -119,8 +119,11 @@ fn a_success_rate_far_below_the_mean_is_an_outlier() {
     }
     world.count(5, 60, 40);
     assert_eq!(world.interval(), [ejected(5, SuccessRate, 30, 1)]);
+    assert_eq!(world.detector.success_rates(&5), [Some(60.0), None]);
+    world.interval();
+    assert_eq!(world.detector.success_rates(&5), [None; 2]);
     // What happened in the interval before is not held against anybody again.
-    assert_eq!(world.intervals(2), []);
+    assert_eq!(world.interval(), []);
     assert_eq!(world.interval(), [unejected(5, 30)]);
 }
 

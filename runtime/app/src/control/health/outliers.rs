@@ -57,6 +57,10 @@ impl Outliers {
         self.due
     }
 
+    pub(super) fn success_rates(&self, host: &Address) -> [Option<f64>; 2] {
+        self.detector.success_rates(host)
+    }
+
     pub(super) fn configure(&mut self, raw: &raw::OutlierDetection, now: Time) {
         let config = config(raw);
         self.detector.configure(config);
