@@ -19,11 +19,11 @@ mod store;
 pub use chain::{ChainMatcher, ConnFacts};
 pub use compile::{Catalog, compile, parse};
 pub use error::ConfigError;
+pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use route::{
     Asked, DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, PathRewrite, Picked, Redirect,
     Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost, cookie, parameter,
 };
-pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};
 pub use store::{HISTORY, Published, Store, diff};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ringway_upstream::{
-    AcquireError, ClusterParams, HealthBell, HealthFlags, HealthSignals, HostHealth, HostParams, Outcome, PassiveParams,
+    AcquireError, ClusterParams, HealthBell, HealthFlags, HealthSignals, HostHealth, HostParams, Outcome,
+    PassiveParams, Want,
 };
 
 use crate::world::{World, address, params};
@@ -17,11 +18,11 @@ fn a_host_is_picked_as_its_health_says_once_the_worker_is_told() {
     let world = World::new();
     let health = HostHealth::new(1, HealthBell::new(|| ()));
     let cluster = world.cluster(ClusterParams { hosts: vec![sick(&health, 1)], ..params([]) });
-    assert!(cluster.pick().is_ok());
+    assert!(cluster.pick(Want::default()).is_ok());
     assert!(health.set(HealthFlags::FAILED_ACTIVE_HC, true));
-    assert!(cluster.pick().is_ok(), "workers are told");
+    assert!(cluster.pick(Want::default()).is_ok(), "workers are told");
     cluster.sync_health();
-    assert!(matches!(cluster.pick(), Err(AcquireError::NoHealthyHost)));
+    assert!(matches!(cluster.pick(Want::default()), Err(AcquireError::NoHealthyHost)));
     assert_eq!(world.tally.members.get(), (1, 0));
     assert_eq!(cluster.hosts()[0].report().health.to_string(), "/failed_active_hc");
 
@@ -30,7 +31,7 @@ fn a_host_is_picked_as_its_health_says_once_the_worker_is_told() {
     assert_eq!(world.tally.members.get(), (2, 1));
     let free = next.with_hosts(vec![HostParams::new(address(1))]);
     assert_eq!(world.tally.members.get(), (1, 1));
-    assert!(free.pick().is_ok());
+    assert!(free.pick(Want::default()).is_ok());
 }
 
 #[test]
