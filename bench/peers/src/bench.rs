@@ -72,13 +72,13 @@ impl Bench {
         mode: Mode,
         cores: &[usize],
         cgroup: Option<&Path>,
-        prepare: impl FnOnce(&Site) -> Result<()>,
+        prepare: impl FnOnce(&mut Site) -> Result<()>,
     ) -> Result<Instance> {
         let found = entrant.found.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
         let dir = ScratchDir::new(entrant.peer.name())?;
         let (listen, admin) = (launch::free_address()?, launch::free_address()?);
-        let site = self.site(mode, listen, admin, dir.path());
-        prepare(&site)?;
+        let mut site = self.site(mode, listen, admin, dir.path());
+        prepare(&mut site)?;
         let Some(program) = entrant.peer.program(found, &site)? else {
             return Ok(Instance { target: self.direct(mode), running: None, _dir: dir });
         };
@@ -89,18 +89,18 @@ impl Bench {
 
     fn site(&self, mode: Mode, listen: SocketAddr, admin: SocketAddr, dir: &Path) -> Site {
         let upstream = match mode {
-            Mode::Http | Mode::Unix | Mode::Tls => self.addresses.http,
+            Mode::Http | Mode::Unix | Mode::Tls | Mode::Three => self.addresses.http,
             Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,
         };
         let (unix, certificate) = (self.addresses.unix(), self.certificate.clone());
-        Site { mode, listen, admin, upstream, unix, certificate, dir: dir.to_owned() }
+        Site { mode, listen, admin, upstream, hosts: Vec::new(), unix, certificate, dir: dir.to_owned() }
     }
 
     /// Where a client goes that uses no proxy.
     fn direct(&self, mode: Mode) -> SocketAddr {
         match mode {
-            Mode::Http | Mode::Unix => self.addresses.http,
+            Mode::Http | Mode::Unix | Mode::Three => self.addresses.http,
             Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::Tls => self.addresses.tls,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,

@@ -89,6 +89,21 @@ impl Running {
         }
     }
 
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&self) {
+        self.pids().iter().for_each(|pid| signal(*pid, Signal::KILL));
+    }
+
+    /// Stops it without ending it.
+    pub(crate) fn pause(&self) {
+        pause(&self.pids());
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        resume(&self.pids());
+    }
+
     fn last_words(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -192,6 +207,16 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
         }
     }
     bail!("no free port on 127.0.0.1 above {start}")
+}
+
+/// Stops processes without ending them.
+pub(crate) fn pause(pids: &[u32]) {
+    pids.iter().for_each(|pid| signal(*pid, Signal::STOP));
+}
+
+/// Lets stopped processes go on.
+pub(crate) fn resume(pids: &[u32]) {
+    pids.iter().for_each(|pid| signal(*pid, Signal::CONT));
 }
 
 fn signal(pid: u32, signal: Signal) {

@@ -51,6 +51,15 @@ pub(crate) const RSS_OPEN: Metric = metric("rss_open_mib", "RSS open MiB", 1);
 /// Resident memory in MiB after all connections were closed.
 pub(crate) const RSS_AFTER: Metric = metric("rss_after_mib", "RSS after MiB", 1);
 
+/// Time from a host's failure until everything is as before, in milliseconds.
+pub(crate) const RECOVERY_MS: Metric = metric("recovery_ms", "recovery ms", 0);
+/// Requests per second during a failure, in percent of those before.
+pub(crate) const RATE_KEPT: Metric = metric("rate_kept_percent", "rate kept %", 0);
+/// The longest time a request took, in milliseconds.
+pub(crate) const WORST_MS: Metric = metric("worst_ms", "worst ms", 0);
+/// Requests that failed after the host had come back.
+pub(crate) const ERRORS_BACK: Metric = Metric { key: "errors_after", title: "errors after", digits: 0, worst: true };
+
 /// Growth of resident memory caused by the slow readers, in MiB.
 pub(crate) const RSS_GROWTH: Metric = metric("rss_growth_mib", "RSS growth MiB", 1);
 /// p99 without the disturbance, in microseconds.

@@ -72,6 +72,18 @@ impl Window {
         self.completed as f64 / self.elapsed.as_secs_f64()
     }
 
+    /// Adds what happened in the window after this one.
+    pub(crate) fn add(&mut self, next: &Self) -> Result<()> {
+        self.completed += next.completed;
+        self.errors += next.errors;
+        self.elapsed += next.elapsed;
+        if self.first_error.is_none() {
+            self.first_error.clone_from(&next.first_error);
+        }
+        self.latency.add(&next.latency)?;
+        Ok(())
+    }
+
     fn fail(&mut self, why: String) {
         self.errors += 1;
         self.first_error.get_or_insert(why);

@@ -47,6 +47,9 @@ fn version_in(text: &str) -> Option<&str> {
 }
 
 fn config(site: &Site) -> String {
+    if site.mode == Mode::Three {
+        return three(site);
+    }
     let filter = match site.mode {
         Mode::Tcp => TCP_FILTER,
         _ => HTTP_FILTER,
@@ -76,6 +79,47 @@ fn config(site: &Site) -> String {
       - lb_endpoints:
         - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }} }}
 "
+    )
+}
+
+/// Three hosts, checked and ejected, with retries.
+fn three(site: &Site) -> String {
+    let endpoint = |host: &std::net::SocketAddr| {
+        let port = host.port();
+        format!(
+            "        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}\n"
+        )
+    };
+    let endpoints: String = site.hosts.iter().map(endpoint).collect();
+    let listen = site.listen.port();
+    let filter = HTTP_FILTER.replace(
+        "route: { cluster: app }",
+        "route: { cluster: app, retry_policy: { retry_on: \"connect-failure,reset,gateway-error\", num_retries: 2, \
+         per_try_timeout: 0.25s, host_selection_retry_max_attempts: 3, retry_host_predicate: [ { name: previous, \
+         typed_config: { \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate } } ] } }",
+    );
+    format!(
+        "static_resources:
+  listeners:
+  - name: web
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {listen} }} }}
+    filter_chains:
+    - filters:
+{filter}  clusters:
+  - name: app
+    type: STATIC
+    connect_timeout: 0.25s
+    lb_policy: LEAST_REQUEST
+    circuit_breakers: {{ thresholds: [ {{ retry_budget: {{ budget_percent: {{ value: 20 }} }} }} ] }}
+    outlier_detection: {{ consecutive_5xx: 5, interval: 0.5s, base_ejection_time: 1s, max_ejection_percent: 34 }}
+    health_checks:
+    - {{ timeout: 0.25s, interval: 0.5s, no_traffic_interval: 0.5s, unhealthy_threshold: 2, healthy_threshold: 2,
+        http_health_check: {{ path: /1k }} }}
+    load_assignment:
+      cluster_name: app
+      endpoints:
+      - lb_endpoints:
+{endpoints}"
     )
 }
 

@@ -30,6 +30,18 @@ impl Peer for Haproxy {
     }
 }
 
+/// Three hosts, checked and ejected, with retries on another one. `timeout server` bounds each try.
+const THREE: &str = "  balance leastconn
+  retries 2
+  option redispatch 1
+  retry-on conn-failure empty-response response-timeout 502 503 504
+  timeout connect 250ms
+  timeout server 250ms
+  option httpchk GET /1k
+  timeout check 250ms
+  default-server inter 500ms fall 2 rise 2 observe layer7 error-limit 5 on-error mark-down
+";
+
 fn config(site: &Site) -> String {
     let Site { listen, upstream, unix, certificate, .. } = site;
     let bind = match site.mode {
@@ -50,6 +62,11 @@ fn config(site: &Site) -> String {
         Mode::Tcp => "  mode tcp\n",
         _ => "  mode http\n  option http-keep-alive\n  http-reuse always\n  option forwardfor\n",
     };
+    let (balance, server) = match site.mode {
+        Mode::Three => (THREE, site.hosts.iter().enumerate().map(|(at, host)| format!("s{at} {host} check")).collect()),
+        _ => ("", vec![format!("s1 {server} pool-purge-delay 600s")]),
+    };
+    let servers: String = server.iter().map(|server| format!("  server {server}\n")).collect();
     format!(
         "global
   nbthread 1
@@ -68,7 +85,6 @@ frontend web
   bind {listen} backlog 4096{bind}
   default_backend app
 backend app
-  server s1 {server} pool-purge-delay 600s
-"
+{balance}{servers}"
     )
 }

@@ -78,6 +78,8 @@ pub(crate) enum Mode {
     H2c,
     /// The same, carrying gRPC.
     Grpc,
+    /// HTTP/1.1 to three hosts, checked and ejected, with retries.
+    Three,
 }
 
 impl Mode {
@@ -112,6 +114,8 @@ pub(crate) struct Site {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) upstream: SocketAddr,
+    /// The hosts of [`Mode::Three`].
+    pub(crate) hosts: Vec<SocketAddr>,
     /// Where HTTP/1.1 is served too.
     pub(crate) unix: PathBuf,
     pub(crate) certificate: Certificate,
@@ -163,7 +167,16 @@ pub(crate) mod tests {
     pub(crate) fn site(mode: Mode, dir: &Path) -> Site {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (unix, certificate) = (dir.join("sock"), Certificate::in_dir(dir));
-        Site { mode, listen: at(1), admin: at(2), upstream: at(3), unix, certificate, dir: dir.to_owned() }
+        Site {
+            mode,
+            listen: at(1),
+            admin: at(2),
+            upstream: at(3),
+            hosts: vec![at(4), at(5), at(6)],
+            unix,
+            certificate,
+            dir: dir.to_owned(),
+        }
     }
 
     #[test]
@@ -184,7 +197,7 @@ pub(crate) mod tests {
     #[test]
     fn every_peer_writes_its_configuration() {
         let dir = crate::scratch::ScratchDir::new("peers-test").unwrap();
-        for mode in [Mode::Http, Mode::Unix, Mode::Tcp, Mode::Dubbo, Mode::Tls, Mode::H2c, Mode::Grpc] {
+        for mode in [Mode::Http, Mode::Unix, Mode::Tcp, Mode::Dubbo, Mode::Tls, Mode::H2c, Mode::Grpc, Mode::Three] {
             for peer in PEERS.iter().filter(|p| p.carries(mode) && p.cannot(mode).is_none()) {
                 let site = site(mode, dir.path());
                 let found = Found { path: "/bin/true".into(), version: "1".into() };

@@ -47,7 +47,11 @@ impl Peer for Nginx {
     }
 
     fn carries(&self, mode: Mode) -> bool {
-        if self.stream_only { matches!(mode, Mode::Http | Mode::Dubbo) } else { mode != Mode::Dubbo }
+        if self.stream_only {
+            matches!(mode, Mode::Http | Mode::Dubbo)
+        } else {
+            !matches!(mode, Mode::Dubbo | Mode::Three)
+        }
     }
 
     fn cannot(&self, mode: Mode) -> Option<&'static str> {

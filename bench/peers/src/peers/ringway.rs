@@ -36,6 +36,39 @@ impl Peer for Ringway {
     }
 }
 
+/// Three hosts, checked and ejected, with retries.
+fn three(site: &Site) -> String {
+    let Site { listen, admin, hosts, .. } = site;
+    let hosts: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+    format!(
+        "workers: 1
+admin: {{ address: \"{admin}\" }}
+listeners:
+  - name: web
+    address: \"{listen}\"
+    protocol: http1
+    routes:
+      virtual_hosts:
+        - domains: [\"*\"]
+          routes:
+            - match: {{ prefix: / }}
+              route:
+                cluster: app
+                retry: {{ on: [connect-failure, reset, gateway-error], attempts: 2, per_try_timeout: 250ms,
+                  host_selection: [previous_hosts], host_selection_retry_max_attempts: 3 }}
+clusters:
+  - name: app
+    lb: least_request
+    connect_timeout: 250ms
+    endpoints: [{}]
+    outlier_detection: {{ consecutive_5xx: 5, interval: 500ms, base_ejection_time: 1s, max_ejection_percent: 34 }}
+    health_checks: [ {{ timeout: 250ms, interval: 500ms, no_traffic_interval: 500ms, unhealthy_threshold: 2, healthy_threshold: 2,
+      http: {{ path: /1k }} }} ]
+",
+        hosts.join(", ")
+    )
+}
+
 /// One virtual host that sends everything to the upstream.
 pub(crate) const ROUTE_ALL: &str =
     "        - { domains: [\"*\"], routes: [ { match: { prefix: / }, route: { cluster: app } } ] }\n";
@@ -44,7 +77,7 @@ pub(crate) const ROUTE_ALL: &str =
 pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
     let Site { listen, admin, upstream, unix, certificate, .. } = site;
     let (protocol, cluster) = match site.mode {
-        Mode::Http | Mode::Unix => ("http1", "http1"),
+        Mode::Http | Mode::Unix | Mode::Three => ("http1", "http1"),
         Mode::Tcp => ("tcp", "tcp"),
         Mode::Dubbo => ("dubbo", "dubbo"),
         Mode::Tls => ("auto", "http1"),
@@ -61,6 +94,9 @@ pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
         Mode::Tcp => "    cluster: app\n".to_owned(),
         _ => format!("    routes:\n      virtual_hosts:\n{virtual_hosts}"),
     };
+    if site.mode == Mode::Three {
+        return three(site);
+    }
     let endpoint = match site.mode {
         Mode::Unix => format!("unix:{}", unix.display()),
         _ => upstream.to_string(),

@@ -1,6 +1,7 @@
 //! The scenarios: one file each (the closed loops share one), one line in [`SCENARIOS`].
 
 mod closed_loop;
+mod failures;
 mod idle;
 mod slow_readers;
 mod swap;
@@ -32,6 +33,9 @@ pub(crate) const SCENARIOS: &[&dyn Scenario] = &[
     &idle::TLS_IDLE_4K,
     &swap::SWAP_10K_ROUTES,
     &slow_readers::SLOW_READERS,
+    &failures::KILLED,
+    &failures::STALLED,
+    &failures::SLOWED,
 ];
 
 /// Something that can be measured of several peers.
