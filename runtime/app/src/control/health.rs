@@ -267,8 +267,11 @@ impl ClusterHealth {
             outliers.health_check_passed(&report.address, now);
         }
         let after = host.is_usable();
-        if report.changed || (first && !report.healthy) {
+        // That a new host is well is no news.
+        if report.changed != first {
             tell(report);
+        }
+        if report.changed || first {
             self.count_healthy();
         }
         before != after

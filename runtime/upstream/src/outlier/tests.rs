@@ -223,3 +223,56 @@ fn jitter_is_added_to_each_ejection() {
     assert!(spans.iter().all(|span| (30 * SECOND..=40 * SECOND).contains(span)), "{spans:?}");
     assert!(spans.iter().collect::<std::collections::HashSet<_>>().len() > 40);
 }
+
+/// What must hold whatever happens: not too many are out, nobody for longer than allowed, and events tell all of it.
+#[test]
+fn the_rules_hold_under_any_schedule() {
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let mut pick = move |below: u64| dice.next() % below;
+        let hosts = 1 + pick(30) as u32;
+        let config = OutlierConfig {
+            max_ejection_percent: pick(101) as u32,
+            max_ejection_time: SECOND * (30 + pick(200) as u32),
+            max_ejection_time_jitter: SECOND * pick(20) as u32,
+            enforcing_consecutive_gateway_failure: pick(101) as u32,
+            enforcing_failure_percentage: 100,
+            ..OutlierConfig::default()
+        };
+        let most = ((hosts * config.max_ejection_percent / 100) as usize).max(1);
+        let longest = config.max_ejection_time + config.max_ejection_time_jitter + config.interval;
+        let mut world = World::new(hosts, config);
+        let mut out: HashMap<u32, Time> = HashMap::new();
+        for _ in 0..400 {
+            let mut events = match pick(4) {
+                0 => world.interval(),
+                1 => world.row(pick(u64::from(hosts)) as u32, ConsecutiveGatewayFailure),
+                2 => world.row(pick(u64::from(hosts)) as u32, Consecutive5xx),
+                _ => {
+                    world.count(pick(u64::from(hosts)) as usize, pick(200), pick(200));
+                    Vec::new()
+                }
+            };
+            for OutlierEvent { host, what } in events.drain(..) {
+                match what {
+                    OutlierAction::Ejected { enforced: true, .. } => {
+                        assert!(out.insert(host, world.now).is_none(), "seed {seed}: {host} was out already");
+                    }
+                    OutlierAction::Unejected { after } => {
+                        let since = out.remove(&host).unwrap();
+                        assert_eq!(world.now.since(since), after, "seed {seed}");
+                        assert!(after >= config.base_ejection_time.min(longest), "seed {seed}: {after:?}");
+                    }
+                    OutlierAction::Ejected { .. } => assert!(!out.contains_key(&host), "seed {seed}"),
+                    OutlierAction::Overflow { .. } => assert!(out.len() >= most, "seed {seed}: there was room"),
+                }
+            }
+            assert!(out.len() <= most, "seed {seed}: {} of {hosts} are out", out.len());
+            assert_eq!(world.detector.ejections_active(), out.len(), "seed {seed}");
+            for (host, since) in &out {
+                assert!(world.detector.is_ejected(host));
+                assert!(world.now.since(*since) <= longest, "seed {seed}: {host} is forgotten");
+            }
+        }
+    }
+}
