@@ -86,7 +86,8 @@ impl Process {
         let cpus = placement(first.workers.map(|count| count.get() as usize));
         let registry = Arc::new(Registry::new(cpus.len()));
         let logs = LogWriter::start(cpus.len(), &registry, LogWriterConfig::default()).context("access log thread")?;
-        let workers = Workers::start(&config, &cpus, &registry).context("cannot start a worker")?;
+        let replay = first.raw.memory.replay.bytes();
+        let workers = Workers::start(&config, replay, &cpus, &registry).context("cannot start a worker")?;
         // After the workers, which inherit the priority of the thread that starts them.
         if let Err(error) = ringway_io::lower_priority(NICE) {
             eprintln!("ringway: cannot lower the control thread's priority: {error}");

@@ -11,6 +11,7 @@ mod error;
 mod health_check;
 mod locate;
 pub mod raw;
+mod retry;
 mod route;
 mod schema;
 mod snapshot;
@@ -20,9 +21,11 @@ pub use chain::{ChainMatcher, ConnFacts};
 pub use compile::{Catalog, compile, parse};
 pub use error::ConfigError;
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
+pub use retry::{RateLimited, ResetFormat, RetryOn, RetryOns, RetryPolicy};
 pub use route::{
-    Asked, DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, PathRewrite, Picked, Redirect,
-    Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost, cookie, parameter,
+    Asked, DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite, Picked,
+    Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost, cookie,
+    parameter,
 };
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};

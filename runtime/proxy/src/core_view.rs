@@ -9,6 +9,7 @@ use ringway_api::{Address, Blame, ConnError, ConnInfo, Connect, Env, Io};
 use ringway_config::Candidate;
 use ringway_upstream::{Cluster, ClusterParams, Describe, Factory, Secure, Services};
 
+use crate::attempt::ReplayMemory;
 use crate::entry::{Options, ProtocolEntry, Security};
 use crate::events::Counted;
 use crate::filter_sets::{Builder, FilterSets};
@@ -18,6 +19,9 @@ use crate::plan::{ChainPlan, ClusterPlan, ListenerPlan, Plan, ServicePlan};
 use crate::timers::TimerPool;
 use crate::view::{ChainHandle, ChainView, ClusterView, RawTransport, Service, Shares, Spoken};
 use crate::worker::Worker;
+
+/// Bytes of requests' contents that all workers together keep for their repetition, if nothing is said.
+const REPLAY: usize = 64 << 20;
 
 /// What a worker lends to its views.
 pub struct Toolbox<I: Io> {
@@ -37,6 +41,7 @@ pub struct Toolbox<I: Io> {
     pub workers: usize,
     timers: Rc<TimerPool>,
     shares: Rc<Shares>,
+    replay: Rc<ReplayMemory>,
     worker: Rc<Worker>,
 }
 
@@ -61,7 +66,16 @@ impl<I: Io> Toolbox<I> {
     ) -> Self {
         let timers = TimerPool::new(Rc::clone(&env));
         let shares = Rc::new(Shares::new(env.random()));
-        Self { env, connect, local_address, security, protocols, number, workers, timers, shares, worker }
+        let replay = ReplayMemory::new(REPLAY / workers.max(1));
+        Self { env, connect, local_address, security, protocols, number, workers, timers, shares, replay, worker }
+    }
+
+    /// The same, keeping up to so many bytes of requests' contents for their repetition, on all workers together;
+    /// 64 MiB otherwise.
+    #[must_use]
+    pub fn with_replay_memory(mut self, bytes: usize) -> Self {
+        self.replay = ReplayMemory::new(bytes / self.workers.max(1));
+        self
     }
 
     /// The protocols of a chain or cluster, with their options.
@@ -201,7 +215,15 @@ fn build_cluster<I: Io>(
         proxy_protocol: plan.proxy_protocol,
         timeout: plan.connect_timeout,
     });
-    Rc::new(ClusterView { name: Rc::from(&*plan.name), cluster, raw, stats })
+    Rc::new(ClusterView {
+        name: Rc::from(&*plan.name),
+        cluster,
+        raw,
+        stats,
+        retries: plan.limits.retries.clone(),
+        scope: Arc::clone(&plan.stats),
+        replay: Rc::clone(&tools.replay),
+    })
 }
 
 /// Secures connections to hosts.

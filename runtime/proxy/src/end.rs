@@ -211,7 +211,7 @@ impl<I: Io> StreamGuard<I> {
         record.scheme = Some(self.conn.info.scheme().as_str());
         record.response_code = self.status.map(|status| status.as_u16());
         record.response_code_details = Some(self.details).filter(|details| !details.is_empty());
-        record.flags = self.flags;
+        record.flags = self.flags.union(self.tries.flags);
         record.bytes_received = received;
         record.bytes_sent = sent;
         if let Some(target) = &self.target {

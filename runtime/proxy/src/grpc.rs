@@ -34,14 +34,19 @@ pub(crate) fn deadline(head: &mut RequestHead, most: Option<Duration>) -> Option
         (own, most) => own.or(most)?,
     };
     if own != Some(limit) {
-        let set = head.headers.set(TIMEOUT, format(limit).as_bytes());
-        debug_assert!(set.is_ok(), "digits and a unit");
-        if triple.is_some() {
-            let set = head.headers.set(TRIPLE_TIMEOUT, limit.as_millis().to_string().as_bytes());
-            debug_assert!(set.is_ok(), "digits");
-        }
+        tell_deadline(head, limit);
     }
     Some(limit)
+}
+
+/// Tells the next hop what is left of a call's time.
+pub(crate) fn tell_deadline(head: &mut RequestHead, left: Duration) {
+    let set = head.headers.set(TIMEOUT, format(left).as_bytes());
+    debug_assert!(set.is_ok(), "digits and a unit");
+    if head.headers.first(TRIPLE_TIMEOUT).is_some() {
+        let set = head.headers.set(TRIPLE_TIMEOUT, left.as_millis().to_string().as_bytes());
+        debug_assert!(set.is_ok(), "digits");
+    }
 }
 
 fn millis(value: &[u8]) -> Option<Duration> {

@@ -12,7 +12,7 @@ use ringway_api::{
 use ringway_config::RouteAction;
 use ringway_upstream::AcquireError;
 
-use crate::attempt::{self, Answer, Answered, CountedBody, Deadline, Failure, ResponseBody, TrailersFn};
+use crate::attempt::{self, Answer, Answered, Call, Copies, CountedBody, Deadline, Failure, ResponseBody, TrailersFn};
 use crate::changes::Changes;
 use crate::dialect::{self, Dialect};
 use crate::direct;
@@ -155,18 +155,28 @@ impl<I: Io> StreamHandler<I> {
         // A call's time runs from its beginning, and a tunnel's request never ends.
         let awaited = if dialect != Dialect::Http || tunnel.is_some() { None } else { progress.clone() };
         let mut deadline = Deadline::new(view.timers.take(), timeout, awaited);
-        let request = Request { head: std::mem::take(&mut request.head), body };
+        let mut request = Request { head: std::mem::take(&mut request.head), body };
+        if !forward.mirrors.is_empty() && tunnel.is_none() {
+            let copies = Copies { view, mirrors: &forward.mirrors, conn: &cx.conn, dialect, timeout };
+            request.body = attempt::tee(&copies, &request.head, request.body);
+        }
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
             let idle = forward.tunnel_idle_timeout;
             // On the heap: hardly a request is one, and each has room for it otherwise.
-            Box::pin(attempt::tunnel(upstream, request, cx, idle, &mut deadline, &mut guard.tries)).await
+            let made = attempt::tunnel(upstream, request, cx, idle, &mut deadline, &mut guard.tries);
+            Box::pin(made).await.inspect_err(|failure| upstream.count_failure(failure))
+        } else if let Some(policy) = &forward.retry {
+            let (timers, tell_timeout) = (&view.timers, forward.tell_timeout);
+            let call = Call { policy, upstream, timers, stream: cx, dialect, tell_timeout, progress: progress.clone() };
+            // On the heap: it is large, and most routes retry nothing.
+            Box::pin(attempt::exchange_with_retries(call, request, &mut deadline, &mut guard.tries)).await
         } else {
-            attempt::exchange(&upstream.cluster, request, cx, &mut deadline, &mut guard.tries).await
+            if let Some(limit) = timeout.filter(|_| forward.tell_timeout && dialect == Dialect::Http) {
+                attempt::tell_timeout(&mut request.head, dialect, limit);
+            }
+            attempt::exchange(upstream, request, cx, &mut deadline, &mut guard.tries).await
         };
-        if guard.tries.retried {
-            upstream.stats.upstream_rq_retry.inc();
-        }
 
         // === relay ===
         match outcome {
@@ -181,7 +191,6 @@ impl<I: Io> StreamHandler<I> {
                 pass_on(answer, deadline, idle, dialect, view, upstream)
             }
             Err(failure) => {
-                upstream.count_failure(&failure);
                 let mut response = guard.local(&explain(&failure), dialect);
                 if let Some(changes) = changes {
                     changes.finish(route, &target, upstream, &mut response.head, cx, &guard.tries);
@@ -255,6 +264,14 @@ fn explain(failure: &Failure) -> LocalReply {
         Failure::Timeout => {
             LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "response_timeout")
                 .flag(ResponseFlag::UpstreamRequestTimeout)
+        }
+        Failure::PerTryTimeout => {
+            LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_timeout")
+                .flag(ResponseFlag::UpstreamRequestTimeout)
+        }
+        Failure::PerTryIdle => {
+            LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_idle_timeout")
+                .flag(ResponseFlag::StreamIdleTimeout)
         }
         Failure::Acquire(error) => {
             let body = match error {

@@ -23,7 +23,7 @@ pub(crate) struct BodyWatch {
 pub(crate) fn failed<I: 'static>(cluster: &Cluster<I>, host: &Host, failure: &Failure) {
     use ringway_api::ExchangeErrorKind as Kind;
     let outcome = match failure {
-        Failure::Timeout => Outcome::TimedOut,
+        Failure::Timeout | Failure::PerTryTimeout | Failure::PerTryIdle => Outcome::TimedOut,
         Failure::Acquire(AcquireError::Connect { .. } | AcquireError::Handshake { .. }) => Outcome::ConnectFailed,
         Failure::Exchange(error) => match error.kind {
             Kind::Closed => Outcome::ConnectFailed,

@@ -9,10 +9,10 @@ use std::time::Duration;
 use http::StatusCode;
 use ringway_api::{Address, Blame, EndReason, Headers, Io, LocalReply, RequestHead, ResponseHead, rpc};
 use ringway_config::{Asked, Picked, Route, RouteAt, RouteTable};
-use ringway_telemetry::{Cells, ClusterStats, HttpStats, TcpStats};
-use ringway_upstream::{Cluster, Secure};
+use ringway_telemetry::{Cells, ClusterStats, HttpStats, Scope, TcpStats};
+use ringway_upstream::{Cluster, RetryLimit, RetryPermit, Secure};
 
-use crate::attempt::{Failure, Tries};
+use crate::attempt::{Failure, ReplayMemory, Tries};
 use crate::entry::{Options, ProtocolEntry};
 use crate::filter_sets::{FilterSets, NamedFilter};
 use crate::forward::ForwardPolicy;
@@ -79,6 +79,10 @@ pub(crate) struct ClusterView<I> {
     /// Of a cluster of bytes.
     pub(crate) raw: Option<RawTransport<I>>,
     pub(crate) stats: Cells<ClusterStats>,
+    pub(crate) retries: RetryLimit,
+    /// The statistics of all workers, to know the cluster's load by.
+    pub(crate) scope: Arc<Scope<ClusterStats>>,
+    pub(crate) replay: Rc<ReplayMemory>,
 }
 
 /// How connections of bytes begin.
@@ -166,6 +170,14 @@ impl<I: Io> ChainHandle<I> {
 }
 
 impl<I> ClusterView<I> {
+    /// A place among the cluster's retries, if there is one. Reads what every worker counts: retries are rare, and
+    /// each worker's share of a small budget would be nothing.
+    pub(crate) fn allow_retry(&self) -> Option<RetryPermit> {
+        let of = |stats: &ClusterStats| stats.upstream_rq_active.value() + stats.upstream_rq_pending_active.value();
+        let load: i64 = self.scope.blocks().map(of).sum();
+        self.retries.try_acquire(u64::try_from(load).unwrap_or(0))
+    }
+
     pub(crate) fn count_response(&self, head: &ResponseHead) {
         self.stats.upstream_rq_completed.inc();
         if !head.version.is_http() && head.headers.first(rpc::EXCEPTION).is_some() {
@@ -213,6 +225,8 @@ impl<I> ClusterView<I> {
     pub(crate) fn count_failure(&self, failure: &Failure) {
         use ringway_api::ExchangeErrorKind as Kind;
         match failure {
+            Failure::PerTryTimeout => {}
+            Failure::PerTryIdle => self.stats.upstream_rq_per_try_idle_timeout.inc(),
             Failure::Timeout => self.stats.upstream_rq_timeout.inc(),
             Failure::Exchange(error) if error.kind == Kind::Closed => self.stats.upstream_rq_rx_reset.inc(),
             Failure::Exchange(error) if error.kind == Kind::RequestBody => self.stats.upstream_rq_tx_reset.inc(),

@@ -182,7 +182,17 @@ stats! {
         counter upstream_rq_tx_reset: "Requests that the proxy reset.";
         counter upstream_rq_cancelled: "Requests given up while they waited for a connection.";
         counter upstream_rq_retry: "Retries.";
-        counter upstream_rq_retry_success: "Retries that were answered.";
+        counter upstream_rq_retry_success: "Requests whose retry was answered well.";
+        counter upstream_rq_retry_limit_exceeded: "Requests that were not retried because they had been as often as they may.";
+        counter upstream_rq_retry_overflow: "Requests that were not retried because too many retries were under way.";
+        counter upstream_rq_retry_backoff_exponential: "Retries after a pause of the usual back-off.";
+        counter upstream_rq_retry_backoff_ratelimited: "Retries after a pause that a response asked for.";
+        counter upstream_rq_replay_overflow: "Requests with more content than is kept for a retry.";
+        gauge upstream_rq_replay_bytes: "Bytes of requests' contents kept for a retry.";
+        counter upstream_rq_mirrored: "Copies of other clusters' requests that were sent to it, or tried to.";
+        counter upstream_rq_mirror_overflow: "Requests that were not copied to it because their content is too large.";
+        counter upstream_rq_per_try_timeout: "Tries that took too long.";
+        counter upstream_rq_per_try_idle_timeout: "Tries given up because nothing moved in them.";
         counter upstream_rq_pending_total: "Requests that waited for a connection.";
         gauge upstream_rq_pending_active: "Requests that wait for a connection.";
         counter upstream_rq_pending_overflow: "Requests refused by the limit on waiting or active requests.";

@@ -28,14 +28,14 @@ pub struct Cluster<I> {
 pub struct Want<'a> {
     /// What the request hashes to, by the policy of its route.
     pub hash: Option<u64>,
-    /// Hosts that the request has been sent to before: another one is taken if the balancer gives it within some draws.
+    /// Hosts that the request has been sent to before: another one is taken if the balancer gives it within
+    /// `redraws` further draws.
     pub tried: &'a [Rc<Host>],
+    /// How often a host that has been tried is drawn again.
+    pub redraws: u32,
     /// What hosts must have.
     pub metadata: Option<&'a Metadata>,
 }
-
-/// How often a host that has been tried is drawn again.
-const REDRAWS: u64 = 5;
 
 /// Keeps a raw connection counted; drop it with the stream.
 #[must_use = "dropping it says that the connection is closed"]
@@ -117,7 +117,7 @@ impl<I: 'static> Cluster<I> {
             return Err(AcquireError::NoHealthyHost);
         };
         let is_tried = |host: &Rc<Host>| want.tried.iter().any(|tried| Rc::ptr_eq(tried, host));
-        for attempt in 1..=REDRAWS {
+        for attempt in 1..=u64::from(want.redraws) {
             if !is_tried(host) {
                 break;
             }

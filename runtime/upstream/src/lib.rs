@@ -21,6 +21,7 @@ mod limit;
 pub mod outlier;
 mod params;
 mod pool;
+mod retries;
 
 pub use cluster::{Cluster, RawLease, Want};
 pub use error::{AcquireError, Breaker};
@@ -30,3 +31,4 @@ pub use host::{Host, HostReport};
 pub use limit::{Limit, Permit, SharedLimit};
 pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostParams, Reach, Secure, Services};
 pub use pool::{Lease, Reuse};
+pub use retries::{RetryAllowance, RetryLimit, RetryPermit};

@@ -9,7 +9,7 @@ use ringway_api::{
     Address, BalancerSpec, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, Secured, UpstreamConn,
 };
 
-use crate::{ClusterEvents, HostHealth, PassiveParams, SharedLimit};
+use crate::{ClusterEvents, HostHealth, PassiveParams, RetryAllowance, RetryLimit, SharedLimit};
 
 /// Makes a connection that carries requests of a connected stream.
 pub type Factory<I> = Rc<dyn Fn(I, Rc<ConnCx>) -> LocalBoxFuture<'static, Result<Rc<dyn UpstreamConn>, ConnError>>>;
@@ -83,6 +83,8 @@ pub struct BreakerLimits {
     pub pending: SharedLimit,
     /// Requests that hold a connection.
     pub requests: SharedLimit,
+    /// Retries; a budget of 20 %, and 3 at least, by default.
+    pub retries: RetryLimit,
 }
 
 /// What a cluster uses of its worker and of its protocol.
@@ -120,7 +122,8 @@ impl BreakerLimits {
     /// Limits of these many units among `cores` workers.
     pub fn new(connections: u32, pending: u32, requests: u32, cores: usize) -> Self {
         let limit = |units| SharedLimit::new(units, cores);
-        Self { connections: limit(connections), pending: limit(pending), requests: limit(requests) }
+        let retries = RetryLimit::new(RetryAllowance::default());
+        Self { connections: limit(connections), pending: limit(pending), requests: limit(requests), retries }
     }
 }
 

@@ -15,7 +15,7 @@ use ringway_proxy::{
     LogPlan, Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
-use ringway_upstream::BreakerLimits;
+use ringway_upstream::{BreakerLimits, RetryAllowance};
 
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
@@ -171,8 +171,10 @@ impl Planner {
 
     /// The cluster's limits: the same counters as before, with the new numbers.
     fn limits(&mut self, cluster: &raw::Cluster) -> BreakerLimits {
-        let raw::Limits { max_connections, max_pending_requests, max_requests } = cluster.limits;
-        match self.limits.get(&cluster.name) {
+        let raw::Limits { max_connections, max_pending_requests, max_requests, max_retries } = cluster.limits;
+        let raw::RetryBudget { percent, min_concurrency } = cluster.retry_budget;
+        let budget = RetryAllowance::Budget { percent, min: min_concurrency };
+        let limits = match self.limits.get(&cluster.name) {
             Some(limits) => {
                 limits.connections.resize(max_connections);
                 limits.pending.resize(max_pending_requests);
@@ -184,7 +186,9 @@ impl Planner {
                 self.limits.insert(cluster.name.clone(), limits.clone());
                 limits
             }
-        }
+        };
+        limits.retries.resize(max_retries.map_or(budget, RetryAllowance::Absolute));
+        limits
     }
 
     fn listener(&self, listener: &Arc<Listener>, before: Option<(&Snapshot, &Plan)>) -> Arc<ListenerPlan> {

@@ -95,7 +95,8 @@ impl This {
         let connect: Rc<dyn Connect<Stream>> = Rc::new(core.clone());
         let local = |io: &Stream| io.local_address().ok();
         let tools =
-            Toolbox::new(Rc::clone(&worker), env, connect, local, SECURITY, PROTOCOLS, (start.number, peers.len()));
+            Toolbox::new(Rc::clone(&worker), env, connect, local, SECURITY, PROTOCOLS, (start.number, peers.len()))
+                .with_replay_memory(start.replay);
         let crew = Crew::new(core.clone(), Rc::clone(&worker), start.number, Arc::clone(&start.shared), peers);
         let view = Rc::new(RefCell::new(None));
         let this = Self {

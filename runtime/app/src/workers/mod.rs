@@ -90,17 +90,24 @@ pub(crate) struct Workers {
 struct Start {
     number: usize,
     config: CoreConfig,
+    /// Bytes of requests' contents that all workers may keep for retries.
+    replay: usize,
     registry: Arc<Registry>,
     shared: Arc<Shared>,
     peers: mpsc::Receiver<Vec<Sender<Command>>>,
 }
 
 impl Workers {
-    /// Starts a worker per entry of `cpus`, pinned there if one is named.
+    /// Starts a worker per entry of `cpus`, pinned there if one is named. `replay` is [`Start::replay`].
     ///
     /// # Errors
     /// The first worker's error, when its ring or thread cannot be made.
-    pub(crate) fn start(config: &CoreConfig, cpus: &[Option<usize>], registry: &Arc<Registry>) -> io::Result<Self> {
+    pub(crate) fn start(
+        config: &CoreConfig,
+        replay: usize,
+        cpus: &[Option<usize>],
+        registry: &Arc<Registry>,
+    ) -> io::Result<Self> {
         let shared = Shared::new(cpus.len());
         let (mut senders, mut threads, mut introductions) = (Vec::new(), Vec::new(), Vec::new());
         for (number, cpu) in cpus.iter().enumerate() {
@@ -109,6 +116,7 @@ impl Workers {
             let start = Start {
                 number,
                 config: CoreConfig { cpu: *cpu, ..config.clone() },
+                replay,
                 registry: Arc::clone(registry),
                 shared: Arc::clone(&shared),
                 peers,

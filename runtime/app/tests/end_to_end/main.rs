@@ -19,6 +19,7 @@ mod local;
 mod proxy;
 mod refusals;
 mod renewal;
+mod retries;
 mod rpc;
 mod secrets;
 mod swap;

@@ -143,6 +143,7 @@ pub(crate) type Answer = dyn Fn(&str, &mut TcpStream) -> bool + Send + Sync;
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     pub(crate) heads: Arc<Mutex<Vec<String>>>,
+    pub(crate) contents: Arc<Mutex<Vec<Vec<u8>>>>,
     pub(crate) connections: Arc<AtomicUsize>,
 }
 
@@ -151,11 +152,14 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let contents: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let bodies = contents.clone();
         let connections: Arc<AtomicUsize> = Arc::default();
         let (noted, count, answer): (_, _, Arc<Answer>) = (heads.clone(), connections.clone(), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (mut stream, heads, answer) = (stream.unwrap(), noted.clone(), answer.clone());
+                let contents = bodies.clone();
                 count.fetch_add(1, Ordering::Relaxed);
                 thread::spawn(move || {
                     stream.set_nodelay(true).ok();
@@ -167,6 +171,7 @@ impl Upstream {
                         if reader.read_exact(&mut content).is_err() {
                             return;
                         }
+                        contents.lock().unwrap().push(content);
                         heads.lock().unwrap().push(head.clone());
                         if !answer(&head, &mut stream) {
                             return;
@@ -175,7 +180,7 @@ impl Upstream {
                 });
             }
         });
-        Self { address, heads, connections }
+        Self { address, heads, contents, connections }
     }
 
     /// One that answers 200 with `text`.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use http::StatusCode;
 use ringway_api::{Metadata, Millis};
 
-use super::Catalog;
 use super::edits::edits;
 use super::matcher::{Keyed, fault, part};
 use super::routes::cluster_index;
+use super::{Catalog, retry};
 use crate::raw;
 use crate::route::{
-    Clusters, DirectResponse, Forward, HashKey, HashPolicy, HostRewrite, PathMatch, PathRewrite, Redirect, Rewrite,
-    RouteAction, Weighted,
+    Clusters, DirectResponse, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect,
+    Rewrite, RouteAction, Weighted,
 };
 use crate::snapshot::Cluster;
 
@@ -65,18 +65,40 @@ fn forward(raw: &raw::Action, path: &PathMatch, around: Around<'_>) -> Result<Fo
             .map(|(at, policy)| hash(policy, &format!("route.hash_policy[{at}]")))
             .collect::<Result<_, _>>()?,
         auto_host_rewrite: raw.auto_host_rewrite,
+        retry: raw.retry.as_ref().map(retry::compile).transpose()?.map(Box::new),
+        mirrors: mirrors(&raw.mirror, path, around)?,
+        tell_timeout: !raw.suppress_timeout_header && raw.timeout.is_some_and(|timeout| timeout.0 > 0),
     })
 }
 
-fn clusters(raw: &raw::Action, path: &PathMatch, around: Around<'_>) -> Result<Clusters, Keyed> {
-    let find = |name: &str, key: &str| {
-        let index = cluster_index(name, around.indices, "").map_err(|fault| (key.to_owned(), fault))?;
-        if around.clusters.get(index).is_some_and(|cluster| cluster.is_raw()) && !matches!(path, PathMatch::Connect) {
+fn mirrors(raw: &[raw::Mirror], path: &PathMatch, around: Around<'_>) -> Result<Box<[Mirror]>, Keyed> {
+    let mirror = |(at, mirror): (usize, &raw::Mirror)| {
+        if !(0.0..=100.0).contains(&mirror.fraction) {
+            return Err(fault(format!("route.mirror[{at}].fraction"), "must be from 0 to 100"));
+        }
+        Ok(Mirror {
+            cluster: around.find(&mirror.cluster, path, &format!("route.mirror[{at}].cluster"))?,
+            // A whole one is more than any number of 32 bits.
+            share: (mirror.fraction / 100.0 * (1_u64 << 32) as f64) as u64,
+        })
+    };
+    raw.iter().enumerate().map(mirror).collect()
+}
+
+impl Around<'_> {
+    /// The index of a cluster that may carry the requests of a route.
+    fn find(&self, name: &str, path: &PathMatch, key: &str) -> Result<u32, Keyed> {
+        let index = cluster_index(name, self.indices, "").map_err(|fault| (key.to_owned(), fault))?;
+        if self.clusters.get(index).is_some_and(|cluster| cluster.is_raw()) && !matches!(path, PathMatch::Connect) {
             let message = format!("cluster `{name}` is `tcp` and carries no requests but `CONNECT`");
             return Err(fault(key, message));
         }
         Ok(index as u32)
-    };
+    }
+}
+
+fn clusters(raw: &raw::Action, path: &PathMatch, around: Around<'_>) -> Result<Clusters, Keyed> {
+    let find = |name: &str, key: &str| around.find(name, path, key);
     match (&raw.cluster, raw.weighted_clusters.as_slice(), &raw.cluster_header) {
         (Some(name), [], None) => Ok(Clusters::One(find(name, "route.cluster")?)),
         (None, weighted @ [_, ..], None) if weighted.len() <= MAX_WEIGHTED => {

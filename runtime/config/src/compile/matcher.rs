@@ -130,7 +130,7 @@ fn more(raw: &raw::Match) -> Result<Option<Box<More>>, Keyed> {
     Ok(any.then(|| Box::new(more)))
 }
 
-fn fields(raw: &[raw::FieldMatch], key: &str, token: bool) -> Result<Vec<FieldMatcher>, Keyed> {
+pub(super) fn fields(raw: &[raw::FieldMatch], key: &str, token: bool) -> Result<Vec<FieldMatcher>, Keyed> {
     raw.iter().enumerate().map(|(at, field)| field_matcher(field, &format!("{key}[{at}]"), token)).collect()
 }
 

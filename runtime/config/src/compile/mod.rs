@@ -10,6 +10,7 @@ mod health;
 mod listener;
 mod matcher;
 mod protocol;
+mod retry;
 mod routes;
 mod tls;
 

@@ -6,7 +6,7 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::FieldEdits;
+use super::{FieldEdits, Retry};
 
 /// Where requests are sent: exactly one of `cluster`, `weighted_clusters` and `cluster_header`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -62,6 +62,31 @@ pub struct Action {
     /// Close a tunnel (`CONNECT`, upgraded) in which nothing has moved for this long; `0` never; 1 h by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_idle_timeout: Option<Millis>,
+    /// When a request is sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Send copies of requests to other clusters as well. Their answers are thrown away, and their failures harm nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirror: Vec<Mirror>,
+    /// Do not tell hosts by `x-envoy-expected-rq-timeout-ms` how long the proxy waits for them. They are told where
+    /// `timeout` is given.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub suppress_timeout_header: bool,
+}
+
+/// A cluster that gets copies of requests, with `-shadow` behind the host's name.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// The cluster.
+    pub cluster: String,
+    /// So many of a hundred requests, 0 to 100.
+    #[serde(default = "all")]
+    pub fraction: f64,
+}
+
+fn all() -> f64 {
+    100.0
 }
 
 /// A cluster with its share.

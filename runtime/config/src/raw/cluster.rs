@@ -51,6 +51,9 @@ pub struct Cluster {
     /// Ask hosts whether they are well. One check at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheck>,
+    /// How many retries may be under way, by how many requests are. `limits.max_retries` takes its place.
+    #[serde(default)]
+    pub retry_budget: RetryBudget,
 }
 
 fn http1() -> String {
@@ -79,11 +82,30 @@ pub struct Limits {
     pub max_pending_requests: u32,
     /// Requests under way.
     pub max_requests: u32,
+    /// Retries under way, those that wait for their turn included; instead of the `retry_budget`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024 }
+        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024, max_retries: None }
+    }
+}
+
+/// How many retries of a cluster may be under way over all workers, those that wait for their turn included.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryBudget {
+    /// So many of a hundred requests that are under way or wait for a connection, 0 to 100.
+    pub percent: f64,
+    /// So many are allowed in any case.
+    pub min_concurrency: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { percent: 20.0, min_concurrency: 3 }
     }
 }
 

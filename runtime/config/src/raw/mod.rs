@@ -9,6 +9,7 @@ mod listener;
 mod marks;
 mod matches;
 mod protocol;
+mod retry;
 mod routes;
 mod tls;
 
@@ -18,9 +19,9 @@ use ringway_api::{ByteSize, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use action::{Action, HashCookie, HashPolicy, QueryEdits, RegexRewrite, WeightedCluster};
+pub use action::{Action, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster};
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
-pub use cluster::{Cluster, DnsFamily, Endpoint, Limits, WeightedEndpoint};
+pub use cluster::{Cluster, DnsFamily, Endpoint, Limits, RetryBudget, WeightedEndpoint};
 pub use edits::{AddedField, Append, FieldEdits};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
@@ -30,6 +31,7 @@ pub use listener::{
 pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
 pub use matches::{FieldMatch, IntegerRange, Match};
 pub use protocol::ProtocolNames;
+pub use retry::{BackOff, HostSelection, RateLimitedBackOff, ResetFormat, ResetHeader, Retry, RetryOn};
 pub use routes::{Route, Routes, RoutesRef, VirtualHost};
 pub use tls::{Certificate, ClusterTls, ListenerTls, SanMatch, SanType, TlsVersion};
 
@@ -89,10 +91,13 @@ pub struct Memory {
     pub per_connection: ByteSize,
     /// Bytes of receive buffers per worker.
     pub receive_pool: ByteSize,
+    /// Bytes of request contents kept for their repetition, over all workers, each of which has its part. A request
+    /// that finds no room is sent once.
+    pub replay: ByteSize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { per_connection: ByteSize(256 << 10), receive_pool: ByteSize(32 << 20) }
+        Self { per_connection: ByteSize(256 << 10), receive_pool: ByteSize(32 << 20), replay: ByteSize(64 << 20) }
     }
 }

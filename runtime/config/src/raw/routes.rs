@@ -1,18 +1,49 @@
 //! How requests are routed.
 
+use std::fmt;
+
 use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{Action, DirectResponse, FieldEdits, FilterEntry, Match, Redirect};
 
 /// Routes, or where they are.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Serialize, JsonSchema, PartialEq)]
 #[serde(untagged)]
+#[schemars(untagged)]
 pub enum RoutesRef {
     /// The name of an entry of the top-level `routes`.
     Name(String),
     /// The routes themselves.
     Inline(Routes),
+}
+
+/// Not derived: an untagged enum says of every fault only that nothing matched, and buffers the text in between, by
+/// which a key such as `on` becomes a truth value (YAML 1.1).
+impl<'de> Deserialize<'de> for RoutesRef {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = RoutesRef;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("routes, or the name of an entry of the top-level `routes`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<RoutesRef, E> {
+                Ok(RoutesRef::Name(name.to_owned()))
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<RoutesRef, M::Error> {
+                Routes::deserialize(MapAccessDeserializer::new(map)).map(RoutesRef::Inline)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// A route table.

@@ -7,6 +7,7 @@ use http::StatusCode;
 use regex::bytes::Regex;
 use ringway_api::Metadata;
 
+use crate::retry::RetryPolicy;
 use crate::snapshot::Options;
 
 /// What a route does.
@@ -40,6 +41,21 @@ pub struct Forward {
     pub hash_policy: Box<[HashPolicy]>,
     /// The name of the chosen host becomes the request's.
     pub auto_host_rewrite: bool,
+    /// When requests are sent again.
+    pub retry: Option<Box<RetryPolicy>>,
+    /// Where copies of requests go.
+    pub mirrors: Box<[Mirror]>,
+    /// Tell hosts how long their response is waited for.
+    pub tell_timeout: bool,
+}
+
+/// Where copies of some requests go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The cluster, by index into the snapshot's.
+    pub cluster: u32,
+    /// Of 2^32 requests.
+    pub share: u64,
 }
 
 /// The cluster or clusters of a route, by index into the snapshot's.

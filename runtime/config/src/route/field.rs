@@ -1,7 +1,7 @@
 //! Conditions on header fields, query parameters and cookies.
 
 use regex::bytes::Regex;
-use ringway_api::RequestHead;
+use ringway_api::{Headers, RequestHead};
 
 /// A condition on the values of one name.
 #[derive(Debug)]
@@ -37,9 +37,14 @@ pub(crate) enum TextKind {
 }
 
 impl FieldMatcher {
-    /// On the request's header fields: several of one name count as one list (RFC 9110, section 5.3).
+    /// On the request's header fields.
     pub(crate) fn matches_header(&self, head: &RequestHead) -> bool {
-        let mut values = head.headers.all(&self.name);
+        self.matches_fields(&head.headers)
+    }
+
+    /// On header fields: several of one name count as one list (RFC 9110, section 5.3).
+    pub(crate) fn matches_fields(&self, headers: &Headers) -> bool {
+        let mut values = headers.all(&self.name);
         match (values.next(), values.next()) {
             (first, None) => self.matches(first),
             (Some(first), Some(second)) => {

@@ -16,7 +16,7 @@ use crate::snapshot::Filter;
 
 pub(crate) use action::{Clusters, Weighted};
 pub use action::{
-    DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, PathRewrite, Redirect, Rewrite,
+    DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite, Redirect, Rewrite,
     RouteAction, Template, Value,
 };
 pub(crate) use field::{Condition, FieldMatcher, TextKind};

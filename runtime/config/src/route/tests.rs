@@ -26,6 +26,9 @@ fn route(matcher: RouteMatcher, clusters: Clusters) -> Route {
         rewrite: None,
         hash_policy: Box::default(),
         auto_host_rewrite: false,
+        retry: None,
+        mirrors: Box::default(),
+        tell_timeout: false,
     });
     Route { name: None, filters: None, action, edits: [None, None, None], metadata: None, matcher }
 }

@@ -1,0 +1,297 @@
+//! The tries of a request whose route retries: one, then perhaps another, or two beside each other.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringway_api::{Headers, Io, Request, RequestHead, ResponseFlag, StreamCx};
+use ringway_config::RetryPolicy;
+use ringway_upstream::{AcquireError, Host, RetryPermit};
+
+use super::decide::Rules;
+use super::flight::{Flight, Notes, Order, Step, Tried};
+use super::replay::{Kept, Room};
+use super::{Answer, Deadline, Failure, RequestProgress, Tries, failed, name_host, tell};
+use crate::dialect::Dialect;
+use crate::health;
+use crate::timers::{PooledTimer, TimerPool};
+use crate::view::ClusterView;
+
+/// What a request's tries are made with.
+pub(crate) struct Call<'a, I: Io> {
+    pub(crate) policy: &'a RetryPolicy,
+    pub(crate) upstream: &'a Rc<ClusterView<I>>,
+    pub(crate) timers: &'a Rc<TimerPool>,
+    pub(crate) stream: &'a StreamCx,
+    pub(crate) dialect: Dialect,
+    /// Hosts are told how long they are waited for.
+    pub(crate) tell_timeout: bool,
+    /// How far the request has come, if it is not there yet.
+    pub(crate) progress: Option<Rc<RequestProgress>>,
+}
+
+/// The answer of a request whose failures are repeated as its route says.
+pub(crate) async fn exchange<I: Io>(
+    call: Call<'_, I>,
+    request: Request,
+    deadline: &mut Deadline,
+    tries: &mut Tries,
+) -> Result<Answer, Failure> {
+    let mut run = Run::new(call, request);
+    run.launch(None, deadline, tries)?;
+    loop {
+        let event = std::future::poll_fn(|cx| run.poll(cx, deadline)).await;
+        let (at, outcome) = match event {
+            Event::Deadline => {
+                let failure = Failure::Timeout;
+                run.call.upstream.count_failure(&failure);
+                let cluster = &run.call.upstream.cluster;
+                run.connected().for_each(|flight| health::failed(cluster, &flight.host, &failure));
+                return Err(failure);
+            }
+            Event::Due(permit) => {
+                match run.launch(Some(permit), deadline, tries) {
+                    Err(failure) if run.flights.is_empty() => return Err(failure),
+                    Ok(()) | Err(_) => {}
+                }
+                continue;
+            }
+            Event::Step(at, Step::Ended(outcome)) => (at, outcome),
+            Event::Step(at, Step::TimedOut) => {
+                run.call.upstream.stats.upstream_rq_per_try_timeout.inc();
+                if run.rules.hedge && deadline.is_running() {
+                    // The try goes on, whether there can be another one or not.
+                    run.schedule(None, deadline, tries);
+                    continue;
+                }
+                (at, Err(Failure::PerTryTimeout))
+            }
+        };
+        let flight = run.flights.swap_remove(at);
+        run.note(&flight, tries);
+        let mut outcome = outcome.map_err(|failure| failed(run.call.upstream, &flight.host, failure));
+        drop(flight);
+        if !run.wants(&outcome) {
+            if run.retries > 0 && outcome.is_ok() {
+                tries.retried = true;
+            }
+            return run.finish(outcome, tries);
+        }
+        let asked = outcome.as_ref().ok().map(|tried| &tried.answer.head.headers);
+        let again = run.schedule(asked, deadline, tries);
+        if (again || !run.flights.is_empty())
+            && let Ok(tried) = &mut outcome
+        {
+            run.reject(tried);
+        }
+        if !again && run.flights.is_empty() && run.waiting.is_none() {
+            tries.retried = false;
+            return run.finish(outcome, tries);
+        }
+    }
+}
+
+struct Run<'a, I: Io> {
+    call: Call<'a, I>,
+    rules: Rules<'a>,
+    head: RequestHead,
+    kept: Kept,
+    flights: Vec<Flight<'a>>,
+    waiting: Option<Waiting>,
+    /// So many were decided on.
+    retries: u32,
+    tried: Vec<Rc<Host>>,
+}
+
+/// A retry in its pause.
+struct Waiting {
+    timer: PooledTimer,
+    permit: Option<RetryPermit>,
+}
+
+enum Event {
+    /// The route's timeout.
+    Deadline,
+    /// The pause before a retry is over.
+    Due(RetryPermit),
+    /// A try did something.
+    Step(usize, Step),
+}
+
+impl<'a, I: Io> Run<'a, I> {
+    fn new(call: Call<'a, I>, request: Request) -> Self {
+        let Request { mut head, body } = request;
+        let rules = Rules::of(call.policy, &mut head);
+        let kept = if rules.may_retry() {
+            Kept::new(body, call.policy.buffer_limit, Room::new(&call.upstream.replay, &call.upstream.stats))
+        } else {
+            Kept::Once(Some(body))
+        };
+        Self { call, rules, head, kept, flights: Vec::new(), waiting: None, retries: 0, tried: Vec::new() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Event> {
+        let running = deadline.is_running();
+        for (at, flight) in self.flights.iter_mut().enumerate() {
+            if let Poll::Ready(step) = flight.poll(cx, running) {
+                return Poll::Ready(Event::Step(at, step));
+            }
+        }
+        if deadline.poll(cx).is_ready() {
+            return Poll::Ready(Event::Deadline);
+        }
+        if let Some(waiting) = &mut self.waiting
+            && waiting.timer.poll_expired(cx).is_ready()
+            && let Some(permit) = waiting.permit.take()
+        {
+            self.waiting = None;
+            return Poll::Ready(Event::Due(permit));
+        }
+        self.head.headers.detach();
+        self.kept.settle();
+        Poll::Pending
+    }
+
+    /// Begins a try.
+    fn launch(&mut self, permit: Option<RetryPermit>, deadline: &Deadline, tries: &mut Tries) -> Result<(), Failure> {
+        let host = self.pick(tries).map_err(Failure::Acquire)?;
+        tries.host = Some(host.address().clone());
+        tries.count += 1;
+        let mut head = self.head.clone();
+        self.stamp(&mut head, deadline);
+        if tries.auto_host {
+            name_host(&mut head, &host);
+        }
+        let notes = Rc::new(Notes::default());
+        let request = Request { head, body: self.kept.read(&notes.moved) };
+        let call = &self.call;
+        let order = Order {
+            upstream: call.upstream,
+            stream: call.stream,
+            timers: call.timers,
+            host,
+            notes,
+            permit,
+            timeout: self.rules.per_try_timeout,
+            idle: call.policy.per_try_idle_timeout,
+            peek: call.dialect == Dialect::Grpc && self.rules.wants_grpc_status(),
+            progress: call.progress.clone(),
+        };
+        self.flights.push(Flight::begin(order, request));
+        Ok(())
+    }
+
+    /// A host, one that was not tried before if the policy wants that and there is one.
+    fn pick(&mut self, tries: &Tries) -> Result<Rc<Host>, AcquireError> {
+        let (cluster, policy) = (&self.call.upstream.cluster, self.call.policy);
+        if !policy.previous_hosts {
+            return cluster.pick(tries.want(&[], 0));
+        }
+        let host = cluster.pick(tries.want(&self.tried, policy.host_attempts))?;
+        self.tried.push(Rc::clone(&host));
+        Ok(host)
+    }
+
+    /// The tries that have reached their hosts.
+    fn connected(&self) -> impl Iterator<Item = &Flight<'a>> {
+        self.flights.iter().filter(|flight| flight.notes.local.get().is_some())
+    }
+
+    /// Tells of a response that nobody will see.
+    fn reject(&self, tried: &mut Tried) {
+        let head = &mut tried.answer.head;
+        if let Some(status) = tried.trailers.as_ref().and_then(|trailers| trailers.first("grpc-status")) {
+            let _received = head.headers.set("grpc-status", status);
+        }
+        health::answered(self.call.upstream, &tried.answer.host, head, self.call.dialect, false);
+    }
+
+    fn stamp(&self, head: &mut RequestHead, deadline: &Deadline) {
+        if self.call.policy.include_attempt_count {
+            tell::attempt_count(head, self.rules.arrived_as.saturating_add(self.retries));
+        }
+        // A hedged try goes on beyond its own time.
+        let own = self.rules.per_try_timeout.filter(|_| !self.rules.hedge);
+        let left = deadline.left(self.call.stream.conn.env.now());
+        let left = match (own, left) {
+            (Some(own), Some(left)) => Some(own.min(left)),
+            (own, left) => own.or(left),
+        };
+        let told = match self.call.dialect {
+            Dialect::Http => self.call.tell_timeout,
+            Dialect::Grpc | Dialect::Rpc => true,
+        };
+        if let Some(left) = left.filter(|_| told) {
+            tell::timeout(head, self.call.dialect, left);
+        }
+    }
+
+    fn wants(&self, outcome: &Result<Tried, Failure>) -> bool {
+        match outcome {
+            Ok(tried) => self.rules.wants_response(&tried.answer.head, tried.trailers.as_ref()),
+            Err(failure) => self.rules.wants_failure(failure),
+        }
+    }
+
+    /// Has another try follow, if it may. `asked` are the fields of the response that is not good enough.
+    fn schedule(&mut self, asked: Option<&Headers>, deadline: &Deadline, tries: &mut Tries) -> bool {
+        if self.waiting.is_some() {
+            return true;
+        }
+        let stats = &self.call.upstream.stats;
+        if !self.kept.is_there() {
+            return false;
+        }
+        if self.retries >= self.rules.attempts {
+            stats.upstream_rq_retry_limit_exceeded.inc();
+            tries.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
+            return false;
+        }
+        let env = &self.call.stream.conn.env;
+        let asked = asked.and_then(|fields| self.rules.asked_pause(fields, env.wall(), env.random()));
+        let pause = asked.unwrap_or_else(|| self.rules.back_off(self.retries + 1, env.random()));
+        if !in_time(pause, deadline, env.now()) {
+            return false;
+        }
+        let Some(permit) = self.call.upstream.allow_retry() else {
+            stats.upstream_rq_retry_overflow.inc();
+            tries.flags.insert(ResponseFlag::UpstreamOverflow);
+            return false;
+        };
+        match asked {
+            Some(_) => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+            None => stats.upstream_rq_retry_backoff_exponential.inc(),
+        }
+        stats.upstream_rq_retry.inc();
+        self.retries += 1;
+        let mut timer = self.call.timers.take();
+        timer.set_after(pause);
+        self.waiting = Some(Waiting { timer, permit: Some(permit) });
+        true
+    }
+
+    /// Writes down what a try came to.
+    fn note(&self, flight: &Flight<'_>, tries: &mut Tries) {
+        let notes = &flight.notes;
+        tries.host = Some(flight.host.address().clone());
+        if let Some(local) = notes.local.get() {
+            tries.local = Some(Rc::clone(local));
+        }
+        tries.interim += notes.interim.get();
+        tries.passed_on += notes.passed_on.get();
+        tries.retried |= notes.reconnected.get();
+    }
+
+    /// The outcome that counts. Other tries are given up with `self`.
+    fn finish(self, outcome: Result<Tried, Failure>, tries: &mut Tries) -> Result<Answer, Failure> {
+        self.kept.seal();
+        let tried = outcome?;
+        tries.answered = true;
+        Ok(tried.answer)
+    }
+}
+
+/// Whether a try that begins after a pause has any time left.
+fn in_time(pause: Duration, deadline: &Deadline, now: ringway_api::Time) -> bool {
+    deadline.left(now).is_none_or(|left| pause < left)
+}
