@@ -2,6 +2,7 @@
 
 
 import matching
+import resilience
 import routing
 
 ROUTER = {
@@ -101,5 +102,5 @@ def filled(cluster, places):
     return {**cluster, "ports": [places.get(port, port) if isinstance(port, str) else port for port in cluster["ports"]]}
 
 
-CASES = [*matching.CASES, *routing.CASES]
+CASES = [*matching.CASES, *routing.CASES, *resilience.CASES]
 assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"

@@ -105,6 +105,8 @@ def logged(path, labels):
     while True:
         lines = path.read_text().splitlines() if path.exists() else []
         flags = dict(line.split(" ", 1) for line in lines if " " in line)
+        # Envoy writes them in the order in which they came to be.
+        flags = {label: ",".join(sorted(text.split(","))) for label, text in flags.items()}
         if labels <= flags.keys() or time.monotonic() > deadline:
             return flags
         time.sleep(0.05)
