@@ -27,7 +27,9 @@ mod serve;
 mod tls;
 mod units;
 
-pub use balance::{BalancerSpec, DynBalancer, HostState, LoadBalancer, Metadata, PickCx};
+pub use balance::{
+    Balancer, BalancerSpec, DynBalancer, HostState, Hosts, Latency, LoadBalancer, Metadata, NoOptions, PickCx,
+};
 pub use body::{Body, BodyError, BodyStream, Frame};
 pub use cell::{Counter, FilterStats, Gauge, Level, Stat};
 pub use chunk::{Chunk, ChunkQueue, Storage};

@@ -32,7 +32,10 @@ pub(crate) const FILTERS: &[FilterSpec] =
 pub(crate) const BALANCERS: &[BalancerSpec] = &[
     BalancerSpec::of::<balance::RoundRobin>(),
     BalancerSpec::of::<balance::LeastRequest>(),
+    BalancerSpec::of::<balance::PeakEwma>(),
     BalancerSpec::of::<balance::Random>(),
+    BalancerSpec::of::<balance::RingHash>(),
+    BalancerSpec::of::<balance::Maglev>(),
 ];
 
 /// The protocols as the configuration sees them.

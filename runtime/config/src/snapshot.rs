@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{Address, BalancerSpec, FilterSpec};
+use ringway_api::{Address, Balancer, FilterSpec, Metadata};
 
 use crate::chain::ChainMatcher;
 use crate::health_check::HealthCheck;
@@ -103,7 +103,7 @@ pub struct Cluster {
     /// The protocols it offers by ALPN, if it is secured.
     pub alpn: Vec<String>,
     /// The load balancer.
-    pub balancer: BalancerSpec,
+    pub balancer: Balancer,
     /// The hosts.
     pub endpoints: Vec<Endpoint>,
     /// How they are asked whether they are well.
@@ -111,12 +111,18 @@ pub struct Cluster {
 }
 
 /// A host of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where it is.
     pub target: Target,
     /// Its share, at least 1.
     pub weight: u32,
+    /// Its priority.
+    pub priority: u32,
+    /// Where it is.
+    pub locality: Option<raw::Locality>,
+    /// What routes may choose it by.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// Where a host is.

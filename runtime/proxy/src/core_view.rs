@@ -190,7 +190,8 @@ fn build_cluster<I: Io>(
     });
     let params = ClusterParams {
         hosts: plan.hosts.clone(),
-        balancer: plan.balancer,
+        balancer: plan.balancer.clone(),
+        grouping: Arc::clone(&plan.grouping),
         connect_timeout: plan.connect_timeout,
         idle_timeout: plan.idle_timeout,
         max_requests_per_connection: plan.max_requests_per_connection,

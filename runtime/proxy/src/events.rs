@@ -42,6 +42,10 @@ impl ClusterEvents for Counted {
         self.0.upstream_cx_overflow.inc();
     }
 
+    fn panicked(&self) {
+        self.0.lb_healthy_panic.inc();
+    }
+
     fn pending_begun(&self) {
         self.0.upstream_rq_pending_total.inc();
         self.0.upstream_rq_pending_active.inc();

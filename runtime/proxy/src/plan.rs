@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{Address, BalancerSpec};
+use ringway_api::{Address, Balancer};
 use ringway_config::{Candidate, ChainMatcher, Filter, RouteTable};
 use ringway_telemetry::{ClusterStats, FilterScope, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
-use ringway_upstream::{BreakerLimits, HostParams, PassiveParams};
+use ringway_upstream::{BreakerLimits, Grouping, HostParams, PassiveParams};
 
 use crate::entry::Options;
 use crate::forward::ForwardPolicy;
@@ -143,7 +143,9 @@ pub struct ClusterPlan {
     /// Its hosts, names resolved.
     pub hosts: Vec<HostParams>,
     /// Its load balancer.
-    pub balancer: BalancerSpec,
+    pub balancer: Balancer,
+    /// How hosts are grouped before it picks one.
+    pub grouping: Arc<Grouping>,
     /// The protocols its hosts may speak, best first; none for bytes.
     pub protocols: Arc<[Candidate]>,
     /// How connections are secured; only the engine looks into it.

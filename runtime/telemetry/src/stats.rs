@@ -201,6 +201,7 @@ stats! {
         level membership_total: "Hosts.";
         level membership_healthy: "Hosts that may be picked.";
         counter membership_change: "Changes of the hosts.";
+        counter lb_healthy_panic: "Picks among all hosts, because too few were healthy.";
     }
 }
 

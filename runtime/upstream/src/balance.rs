@@ -3,21 +3,30 @@
 //! All skip hosts that may not be picked and give none when there is no other.
 
 mod edf;
+mod hashing;
 mod least_request;
+mod maglev;
+mod peak_ewma;
 mod random;
+mod ring_hash;
 mod round_robin;
 
-pub use least_request::LeastRequest;
+pub use least_request::{LeastRequest, LeastRequestConfig};
+pub use maglev::{Maglev, MaglevConfig};
+pub use peak_ewma::{PeakEwma, PeakEwmaConfig};
 pub use random::Random;
+pub use ring_hash::{RingHash, RingHashConfig};
 pub use round_robin::RoundRobin;
 
-use ringway_api::HostState;
+pub(crate) use peak_ewma::observed;
+use ringway_api::Hosts;
 
 /// How often a random choice is repeated when it meets an unusable host, before all hosts are looked at.
 const TRIES: usize = 4;
 
-fn equal_weights(hosts: &[HostState]) -> bool {
-    hosts.windows(2).all(|pair| matches!(pair, [a, b] if a.weight == b.weight))
+fn equal_weights(hosts: Hosts<'_>) -> bool {
+    let first = hosts.get(0).map(|host| host.weight);
+    hosts.iter().all(|host| Some(host.weight) == first)
 }
 
 /// A stream of numbers from the random bits of one pick (SplitMix64).
@@ -35,16 +44,22 @@ impl Draw {
     }
 
     /// A usable host, each as likely as the others.
-    fn usable(&mut self, hosts: &[HostState]) -> Option<usize> {
+    fn usable(&mut self, hosts: Hosts<'_>) -> Option<usize> {
         for _ in 0..TRIES {
             let index = self.below(hosts.len() as u64) as usize;
-            if hosts.get(index)?.usable.get() {
+            if hosts.is_usable(index) {
                 return Some(index);
             }
         }
-        let usable = || hosts.iter().enumerate().filter(|(_, host)| host.usable.get());
-        let nth = self.below(usable().count() as u64) as usize;
-        usable().nth(nth).map(|(index, _)| index)
+        let nth = self.below(hosts.usable().count() as u64) as usize;
+        hosts.usable().nth(nth)
+    }
+
+    /// Another choice: another host than `first` if the first draw of it is usable, else any usable one.
+    fn other(&mut self, hosts: Hosts<'_>, first: usize) -> usize {
+        let step = 1 + self.below(hosts.len().saturating_sub(1) as u64) as usize;
+        let index = if first + step < hosts.len() { first + step } else { first + step - hosts.len() };
+        if hosts.is_usable(index) { index } else { self.usable(hosts).unwrap_or(first) }
     }
 }
 

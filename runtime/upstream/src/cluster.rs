@@ -1,14 +1,14 @@
 //! A cluster as one worker sees it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
-use ringway_api::{Address, ConnectError, DynBalancer, Env, HostState, Metadata, PickCx};
+use ringway_api::{Address, ConnectError, Env, Metadata, PickCx};
 
 use crate::dial::Dialer;
-use crate::host::{Active, Seat, Settings, count};
+use crate::host::{Active, Settings, count};
+use crate::host_set::{HostSet, merge};
 use crate::{
     AcquireError, Breaker, CloseCause, ClusterEvents, ClusterParams, Host, HostParams, HostReport, Lease, Limit,
     Outcome, Permit, Reuse, Services, SharedLimit,
@@ -45,14 +45,6 @@ pub struct RawLease {
     _permit: Permit,
 }
 
-/// The hosts in the order of their states, and the balancer built for them.
-struct HostSet {
-    params: Vec<HostParams>,
-    hosts: Vec<Rc<Host>>,
-    states: Rc<[HostState]>,
-    balancer: Box<dyn DynBalancer>,
-}
-
 // === impl Cluster ===
 
 impl<I: 'static> Cluster<I> {
@@ -78,9 +70,7 @@ impl<I: 'static> Cluster<I> {
         });
         let wanted = merge(&params.hosts);
         let hosts = match old {
-            Some(old) if old.hosts.params == wanted && old.params.balancer.name == params.balancer.name => {
-                Rc::clone(&old.hosts)
-            }
+            Some(old) if old.hosts.is_of(&wanted, &params, &old.params) => Rc::clone(&old.hosts),
             _ => Rc::new(HostSet::build(old.map(|old| &*old.hosts), wanted, &params, &settings)),
         };
         let renewed = old.is_some_and(|old| old.params.transport != params.transport);
@@ -109,8 +99,9 @@ impl<I: 'static> Cluster<I> {
         let draw = |attempt: u64| {
             // Another host for the same hash, and the same one each time.
             let hash = want.hash.map(|hash| hash.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-            let cx = PickCx { random: self.settings.env.random(), hash };
-            self.hosts.hosts.get(self.hosts.balancer.pick(&self.hosts.states, cx)?)
+            let env = &self.settings.env;
+            let cx = PickCx { random: env.random(), hash, now: env.now() };
+            self.hosts.hosts.get(self.hosts.pick(&want, &self.settings, cx)?)
         };
         let Some(mut host) = draw(0) else {
             self.settings.events.no_healthy_host();
@@ -169,6 +160,17 @@ impl<I: 'static> Cluster<I> {
     pub fn sync_health(&self) {
         self.hosts.hosts.iter().for_each(|host| host.sync_health());
         self.tell_membership();
+    }
+
+    /// Whether the balancer wants to know how long hosts take to answer.
+    #[inline]
+    pub fn watches_latency(&self) -> bool {
+        self.params.balancer.spec.latency
+    }
+
+    /// Notes how long a host took to begin its answer, or to fail.
+    pub fn answered_in(&self, host: &Host, took: Duration) {
+        host.note_latency(took, self.settings.env.now());
     }
 
     /// Notes what an attempt at a host came to, for outlier detection.
@@ -247,51 +249,6 @@ impl<I: 'static> Cluster<I> {
         let usable = self.hosts.states.iter().filter(|state| state.usable.get()).count();
         self.settings.events.membership(self.hosts.states.len(), usable);
     }
-}
-
-// === impl HostSet ===
-
-impl HostSet {
-    fn build(old: Option<&Self>, params: Vec<HostParams>, cluster: &ClusterParams, settings: &Rc<Settings>) -> Self {
-        let mut known: HashMap<&Address, &Rc<Host>> =
-            old.iter().flat_map(|old| &old.hosts).map(|host| (host.address(), host)).collect();
-        let states: Rc<[HostState]> = params.iter().map(|host| HostState::new(host.weight)).collect();
-        let take_seat = |(index, host): (usize, &HostParams)| {
-            let seat = Seat { states: Rc::clone(&states), index };
-            match known.remove(&host.address) {
-                Some(kept) => {
-                    kept.move_to(host, seat);
-                    Rc::clone(kept)
-                }
-                None => Host::new(host, seat, Rc::clone(settings)),
-            }
-        };
-        let hosts = params.iter().enumerate().map(take_seat).collect();
-        known.into_values().for_each(|gone| gone.retire());
-        let balancer = (cluster.balancer.build)(&states, settings.env.random());
-        Self { params, hosts, states, balancer }
-    }
-}
-
-/// One entry per address, in the order of first mention, weights added up.
-fn merge(hosts: &[HostParams]) -> Vec<HostParams> {
-    let mut merged: Vec<HostParams> = Vec::with_capacity(hosts.len());
-    let mut places = HashMap::with_capacity(hosts.len());
-    for host in hosts {
-        let weight = host.weight.max(1);
-        match places.entry(&host.address) {
-            Entry::Vacant(place) => {
-                place.insert(merged.len());
-                merged.push(HostParams { weight, ..host.clone() });
-            }
-            Entry::Occupied(place) => {
-                if let Some(first) = merged.get_mut(*place.get()) {
-                    first.weight = first.weight.saturating_add(weight);
-                }
-            }
-        }
-    }
-    merged
 }
 
 /// This worker's part of a limit: the one it has had, if the limit is the same.

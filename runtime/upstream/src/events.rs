@@ -45,6 +45,9 @@ pub trait ClusterEvents {
     /// No host may be picked (`upstream_cx_none_healthy`).
     fn no_healthy_host(&self) {}
 
+    /// A host was picked among usable and unusable ones, because too few are usable (`lb_healthy_panic`).
+    fn panicked(&self) {}
+
     /// The hosts are now these many (`membership_total`, `membership_healthy`).
     fn membership(&self, _total: usize, _usable: usize) {}
 }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_api::{Address, Env, HostState};
+use ringway_api::{Address, Env, HostState, Time};
 
+use crate::balance::observed;
 use crate::dial::Dial;
 use crate::pool::Pool;
 use crate::{ClusterEvents, HealthFlags, HostHealth, HostParams, Limit, Reach};
@@ -19,6 +20,8 @@ pub struct Host {
     reach: RefCell<Rc<Reach>>,
     seat: RefCell<Seat>,
     health: RefCell<Option<Arc<HostHealth>>>,
+    /// Since when it may be picked, if it has not always been.
+    since: Cell<Option<Time>>,
     pub(crate) settings: RefCell<Rc<Settings>>,
     pub(crate) pool: Pool,
     pub(crate) counts: Counts,
@@ -67,7 +70,19 @@ pub(crate) struct Settings {
 #[derive(Clone)]
 pub(crate) struct Seat {
     pub(crate) states: Rc<[HostState]>,
+    pub(crate) shared: Rc<Shared>,
     pub(crate) index: usize,
+}
+
+/// What the hosts of one view sum up.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// What is under way at all of them.
+    pub(crate) active: Cell<u32>,
+    /// How often one became usable, or ceased to be.
+    pub(crate) changes: Cell<u64>,
+    /// Picks among hosts of which too few were usable, since they were last taken away.
+    pub(crate) panics: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -84,8 +99,9 @@ pub(crate) struct Active(Rc<Host>);
 // === impl Host ===
 
 impl Host {
-    pub(crate) fn new(params: &HostParams, seat: Seat, settings: Rc<Settings>) -> Rc<Self> {
+    pub(crate) fn new(params: &HostParams, seat: Seat, settings: Rc<Settings>, is_new: bool) -> Rc<Self> {
         Rc::new(Self {
+            since: Cell::new(is_new.then(|| settings.env.now())),
             address: params.address.clone(),
             reach: RefCell::new(Rc::new(Reach::of(params))),
             seat: RefCell::new(seat),
@@ -113,7 +129,24 @@ impl Host {
 
     /// Lets it be picked or not. Connections in use and idle ones stay.
     pub fn set_usable(&self, usable: bool) {
-        self.with_state(|state| state.usable.set(usable));
+        let seat = self.seat.borrow();
+        let Some(state) = seat.states.get(seat.index) else { return };
+        if state.usable.replace(usable) != usable {
+            seat.shared.changes.set(seat.shared.changes.get() + 1);
+            if usable {
+                self.since.set(Some(self.settings.borrow().env.now()));
+            }
+        }
+    }
+
+    /// Since when it may be picked, if it has not always been.
+    pub(crate) fn since(&self) -> Option<Time> {
+        self.since.get()
+    }
+
+    /// Notes how long it took to answer.
+    pub(crate) fn note_latency(&self, took: Duration, now: Time) {
+        self.with_state(|state| state.latency.set(observed(state.latency.get(), took, now)));
     }
 
     /// Its state for people.
@@ -168,6 +201,9 @@ impl Host {
             // Whoever kept it away no longer does when there is no health to ask any more.
             let freed = params.health.is_none() && self.health.borrow().is_some();
             state.usable.set(freed || self.is_usable());
+            if let Some(latency) = self.with_state(|state| state.latency.get()) {
+                state.latency.set(latency);
+            }
         }
         self.reach.replace(Rc::new(Reach::of(params)));
         self.seat.replace(seat);
@@ -177,6 +213,15 @@ impl Host {
     pub(crate) fn configure(&self, settings: Rc<Settings>) {
         self.settings.replace(settings);
         self.pool.reconsider();
+    }
+
+    fn count_active(&self, by: i32) {
+        let seat = self.seat.borrow();
+        let add = |cell: &Cell<u32>| cell.set(cell.get().saturating_add_signed(by));
+        if let Some(state) = seat.states.get(seat.index) {
+            add(&state.active);
+            add(&seat.shared.active);
+        }
     }
 
     fn with_state<T>(&self, look: impl FnOnce(&HostState) -> T) -> Option<T> {
@@ -195,7 +240,7 @@ impl std::fmt::Debug for Host {
 
 impl Active {
     pub(crate) fn begin(host: &Rc<Host>) -> Self {
-        host.with_state(|state| state.active.set(state.active.get() + 1));
+        host.count_active(1);
         Self(Rc::clone(host))
     }
 
@@ -206,7 +251,7 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.with_state(|state| state.active.set(state.active.get().saturating_sub(1)));
+        self.0.count_active(-1);
     }
 }
 

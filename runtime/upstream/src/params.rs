@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_api::{
-    Address, BalancerSpec, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, Secured, UpstreamConn,
+    Address, Balancer, ConnCx, ConnError, ConnInfo, Connect, Env, LocalBoxFuture, Metadata, Secured, UpstreamConn,
 };
 
+use crate::grouping::{Grouping, Locality};
 use crate::{ClusterEvents, HostHealth, PassiveParams, RetryAllowance, RetryLimit, SharedLimit};
 
 /// Makes a connection that carries requests of a connected stream.
@@ -26,7 +27,9 @@ pub struct ClusterParams {
     /// The hosts. Entries with the same address are one host with the sum of their weights.
     pub hosts: Vec<HostParams>,
     /// The load balancer.
-    pub balancer: BalancerSpec,
+    pub balancer: Balancer,
+    /// How hosts are grouped before it picks one.
+    pub grouping: Arc<Grouping>,
     /// How long a connection, its protocol's handshake included, may take to come about, and how long a request
     /// waits for one.
     pub connect_timeout: Duration,
@@ -58,6 +61,12 @@ pub struct HostParams {
     pub weight: u32,
     /// The name it was configured by; what TLS verifies when nothing else is said.
     pub name: Option<Arc<str>>,
+    /// Hosts with a higher number are used when those with a lower one are not enough.
+    pub priority: u32,
+    /// Where it is.
+    pub locality: Option<Arc<Locality>>,
+    /// What else is known of it.
+    pub metadata: Option<Arc<Metadata>>,
     /// Its health, where anything decides about that. Without it, the host may always be picked.
     pub health: Option<Arc<HostHealth>>,
 }
@@ -114,7 +123,22 @@ impl Reach {
 impl HostParams {
     /// A host of weight 1 with one address.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), alternates: Vec::new(), weight: 1, name: None, health: None }
+        Self {
+            address: address.into(),
+            alternates: Vec::new(),
+            weight: 1,
+            name: None,
+            priority: 0,
+            locality: None,
+            metadata: None,
+            health: None,
+        }
+    }
+
+    /// Whether it has all of this metadata.
+    pub fn has(&self, wanted: &Metadata) -> bool {
+        let known = |key: &Box<str>| self.metadata.as_ref()?.get(key);
+        wanted.iter().all(|(key, value)| known(key) == Some(value))
     }
 }
 

@@ -8,7 +8,7 @@ mod rpc;
 use std::hint::black_box;
 
 use anyhow::Result;
-use ringway_upstream::balance::{LeastRequest, Random, RoundRobin};
+use ringway_upstream::balance::{LeastRequest, Maglev, PeakEwma, Random, RingHash, RoundRobin};
 
 /// Something that is done once per request.
 #[derive(Debug)]
@@ -37,6 +37,9 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "pick/least-request/100-weighted", what: "10 weights", run: pick::weighted::<LeastRequest, 100> },
     Case { name: "pick/random/3", what: "equal hosts", run: pick::equal::<Random, 3> },
     Case { name: "pick/random/100", what: "equal hosts", run: pick::equal::<Random, 100> },
+    Case { name: "pick/peak-ewma/100", what: "equal hosts", run: pick::equal::<PeakEwma, 100> },
+    Case { name: "pick/ring-hash/100-weighted", what: "10 weights", run: pick::weighted::<RingHash, 100> },
+    Case { name: "pick/maglev/100-weighted", what: "10 weights", run: pick::weighted::<Maglev, 100> },
     Case { name: "pick/random/100-weighted", what: "10 weights", run: pick::weighted::<Random, 100> },
     Case { name: "rpc/dubbo", what: "read a Dubbo call: frame, service, method, four attachments", run: rpc::dubbo },
     Case { name: "rpc/bolt", what: "read a bolt call: frame, service, method, four pairs", run: rpc::bolt },

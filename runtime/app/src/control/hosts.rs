@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringway_api::Address;
 use ringway_config::raw::DnsFamily;
 use ringway_config::{Cluster, Endpoint, Target};
-use ringway_upstream::HostParams;
+use ringway_upstream::{HostParams, Locality};
 
 /// Addresses by name and port.
 pub(crate) type Resolved = HashMap<(String, u16), Arc<[SocketAddr]>>;
@@ -33,7 +33,19 @@ pub(super) fn of(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
 }
 
 fn host(address: Address, alternates: Vec<Address>, endpoint: &Endpoint, name: Option<&Arc<str>>) -> HostParams {
-    HostParams { address, alternates, weight: endpoint.weight, name: name.cloned(), health: None }
+    let locality = endpoint.locality.as_ref().map(|raw| {
+        let part = |part: &String| part.as_str().into();
+        Arc::new(Locality { region: part(&raw.region), zone: part(&raw.zone), sub_zone: part(&raw.sub_zone) })
+    });
+    HostParams {
+        alternates,
+        weight: endpoint.weight,
+        name: name.cloned(),
+        priority: endpoint.priority,
+        locality,
+        metadata: endpoint.metadata.clone(),
+        ..HostParams::new(address)
+    }
 }
 
 /// The hosts that a name's addresses make: of each the first address, and those to fall back to.

@@ -15,7 +15,7 @@ use ringway_proxy::{
     LogPlan, Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
-use ringway_upstream::{BreakerLimits, RetryAllowance};
+use ringway_upstream::{BreakerLimits, Fallback, Grouping, Locality, RetryAllowance, SlowStart, Subsets};
 
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
@@ -152,10 +152,13 @@ impl Planner {
         if known.is_none_or(|known| known.hosts != hosts) {
             stats.control().membership_change.inc();
         }
+        let keys: Vec<_> = hosts.iter().map(|host| (host.weight, ringway_upstream::key(&host.address))).collect();
+        cluster.balancer.prepare(&keys);
         Arc::new(ClusterPlan {
             name: raw.name.as_str().into(),
             hosts,
-            balancer: cluster.balancer,
+            balancer: cluster.balancer.clone(),
+            grouping: Arc::new(grouping(raw)),
             protocols: Arc::clone(&cluster.protocols),
             tls: self.contexts.client(&raw.name).map(|context| -> Options { Arc::clone(context) as Options }),
             proxy_protocol: raw.proxy_protocol,
@@ -280,6 +283,37 @@ impl Planner {
             http: self.registry.http(&listener.name),
             tcp: self.registry.tcp(&listener.name),
         }
+    }
+}
+
+/// How a cluster's hosts are grouped.
+fn grouping(raw: &raw::Cluster) -> Grouping {
+    let text = |text: &String| -> Box<str> { text.as_str().into() };
+    let locality = |raw: &raw::Locality| Locality {
+        region: text(&raw.region),
+        zone: text(&raw.zone),
+        sub_zone: text(&raw.sub_zone),
+    };
+    Grouping {
+        panic_percent: raw.healthy_panic_threshold,
+        overprovisioning: raw.overprovisioning_factor,
+        locality_weights: raw.locality_weights.iter().map(|one| (locality(&one.locality), one.weight)).collect(),
+        slow_start: raw.slow_start.map(|raw| SlowStart {
+            window: raw.window.duration(),
+            aggression: raw.aggression,
+            least: raw.min_weight_percent / 100.0,
+        }),
+        subsets: raw.lb_subset.as_ref().map(|raw| Subsets {
+            selectors: raw.selectors.iter().map(|keys| keys.iter().map(text).collect()).collect(),
+            fallback: match raw.fallback {
+                raw::Fallback::NoEndpoint => Fallback::None,
+                raw::Fallback::AnyEndpoint => Fallback::Any,
+                raw::Fallback::DefaultSubset => {
+                    let pairs = raw.default_subset.iter();
+                    Fallback::Default(Arc::new(pairs.map(|(key, value)| (text(key), text(value))).collect()))
+                }
+            },
+        }),
     }
 }
 

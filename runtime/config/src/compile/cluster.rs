@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AUTO, Catalog, TCP, address, health, protocol, tls};
+use super::{AUTO, Catalog, TCP, action, address, balance, health, protocol, tls};
 use crate::error::Fault;
 use crate::raw;
 use crate::snapshot::{Cluster, Endpoint};
@@ -36,12 +36,8 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         }
         Some(_) => return Err(Fault::new(format!("{path}.proxy_protocol"), "must be 1 or 2")),
     }
-    let Some(balancer) = catalog.balancers.iter().find(|spec| spec.name == raw.lb) else {
-        let known = || catalog.balancers.iter().map(|spec| spec.name);
-        let list = known().collect::<Vec<_>>().join(", ");
-        let fault = Fault::new(format!("{path}.lb"), format!("no load balancer `{}`; there are: {list}", raw.lb));
-        return Err(fault.near(&raw.lb, known()));
-    };
+    let balancer = balance::balancer(&raw.lb, catalog, &format!("{path}.lb"))?;
+    balance::groups(raw, path)?;
     if raw.connect_timeout.0 == 0 {
         return Err(Fault::new(format!("{path}.connect_timeout"), "must be more than 0"));
     }
@@ -56,11 +52,18 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         if weight == 0 {
             return Err(Fault::new(path, "the weight must be at least 1; leave the endpoint out to send it nothing"));
         }
-        endpoints.push(Endpoint { target, weight });
+        let more = endpoint.more();
+        let priority = more.map_or(0, |more| more.priority);
+        if priority > 127 {
+            return Err(Fault::new(format!("{path}.priority"), "at most 127"));
+        }
+        let locality = more.and_then(|more| more.locality.clone());
+        let metadata = more.and_then(|more| action::metadata([&more.metadata]));
+        endpoints.push(Endpoint { target, weight, priority, locality, metadata });
     }
     if let Some(raw) = &raw.outlier_detection {
         health::outliers(raw, path)?;
     }
     let health_check = health::check(raw, path)?.map(Arc::new);
-    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer: *balancer, endpoints, health_check })
+    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer, endpoints, health_check })
 }

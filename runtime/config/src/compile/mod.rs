@@ -2,6 +2,7 @@
 
 mod action;
 mod address;
+mod balance;
 mod chain;
 mod cluster;
 mod edits;

@@ -1,10 +1,12 @@
 //! Where requests go.
 
+use std::collections::BTreeMap;
+
 use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterTls, HealthCheck, OutlierDetection};
+use super::{Balancer, ClusterTls, HealthCheck, Locality, LocalityWeight, OutlierDetection, SlowStart, Subset};
 
 /// Where requests go.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -25,11 +27,29 @@ pub struct Cluster {
     /// client's addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<u8>,
-    /// The load balancer: `round_robin`, `least_request` or `random`.
-    #[serde(default = "round_robin")]
-    pub lb: String,
+    /// The load balancer: `round_robin`, `least_request`, `peak_ewma`, `random`, `ring_hash` or `maglev`; or one with its
+    /// options, `{ ring_hash: { minimum_ring_size: 2048 } }`.
+    #[serde(default)]
+    pub lb: Balancer,
     /// Its hosts.
     pub endpoints: Vec<Endpoint>,
+    /// A priority with a smaller share of healthy hosts, in percent, uses all of its hosts when the others cannot take its
+    /// requests; `0` never.
+    #[serde(default = "fifty")]
+    pub healthy_panic_threshold: u32,
+    /// A priority keeps all of its load as long as its share of healthy hosts, in percent, times this in hundredths is 100.
+    #[serde(default = "one_forty")]
+    pub overprovisioning_factor: u32,
+    /// The shares of localities. Hosts of those that are not named have a locality of weight 1; without this, localities
+    /// do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locality_weights: Vec<LocalityWeight>,
+    /// Hosts that are new, or well again, get their share little by little.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStart>,
+    /// Routes choose hosts by metadata (`metadata_match`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lb_subset: Option<Subset>,
     /// Which addresses of endpoints that are names are used.
     #[serde(default)]
     pub dns_family: DnsFamily,
@@ -60,8 +80,12 @@ fn http1() -> String {
     "http1".into()
 }
 
-fn round_robin() -> String {
-    "round_robin".into()
+fn fifty() -> u32 {
+    50
+}
+
+fn one_forty() -> u32 {
+    140
 }
 
 fn five_seconds() -> Millis {
@@ -144,13 +168,34 @@ pub struct WeightedEndpoint {
     /// Its share of the requests, at least 1.
     #[serde(default = "one")]
     pub weight: u32,
+    /// Hosts of a higher number are used when those of a lower one are not enough; up to 127.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
+    /// What routes may choose it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 fn one() -> u32 {
     1
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Endpoint {
+    /// What it says besides its address.
+    pub fn more(&self) -> Option<&WeightedEndpoint> {
+        match self {
+            Self::Address(_) => None,
+            Self::Weighted(endpoint) => Some(endpoint),
+        }
+    }
+
     /// Address and weight.
     pub fn parts(&self) -> (&str, u32) {
         match self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringway_api::{
     Blame, BodyError, BodyStart, BodyStream, ConnCx, Exchange, ExchangeError, ExchangeErrorKind, ExchangeEvent, Frame,
-    Headers, Io, LocalBoxFuture, Request, ResponseHead, StreamCx,
+    Headers, Io, LocalBoxFuture, Request, ResponseHead, StreamCx, Time,
 };
 use ringway_upstream::{Host, RetryPermit, Reuse};
 
@@ -19,6 +19,8 @@ use crate::view::ClusterView;
 pub(super) struct Flight<'a> {
     pub(super) host: Rc<Host>,
     pub(super) notes: Rc<Notes>,
+    /// When it began, if anybody wants to know how long it takes.
+    pub(super) began: Option<Time>,
     future: LocalBoxFuture<'a, Result<Tried, Failure>>,
     limit: Option<Limit>,
     idle: Option<Idle>,
@@ -108,7 +110,8 @@ impl<'a> Flight<'a> {
             Ok(tried)
         };
         let limit = timeout.map(|span| Limit { timer: timers.take(), span, told: false });
-        Self { host, notes, future: Box::pin(future), limit, idle, _permit: permit }
+        let began = upstream.cluster.watches_latency().then(|| stream.conn.env.now());
+        Self { host, notes, began, future: Box::pin(future), limit, idle, _permit: permit }
     }
 
     /// `running`: the request has arrived, and the time of the try counts.

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use ringway_api::{
     Address, Body, BodyStart, Exchange, ExchangeError, ExchangeEvent, Io, Metadata, Request, RequestHead,
-    ResponseFlags, ResponseHead, StreamCx,
+    ResponseFlags, ResponseHead, StreamCx, Time,
 };
-use ringway_upstream::{AcquireError, Host, Lease, Reuse, Want};
+use ringway_upstream::{AcquireError, Cluster, Host, Lease, Reuse, Want};
 
 pub(crate) use self::deadline::{CountedBody, Deadline, RequestProgress};
 pub(crate) use self::mirror::{Copies, tee};
@@ -77,6 +77,7 @@ pub(crate) async fn exchange<I: Io>(
         if tries.auto_host {
             name_host(&mut request.head, &host);
         }
+        let began = cluster.watches_latency().then(|| cluster.env().now());
         let mut acquire = pin!(cluster.acquire(&host, reuse));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
@@ -94,7 +95,9 @@ pub(crate) async fn exchange<I: Io>(
         tries.local = Some(Rc::clone(lease.conn()));
         tries.count += 1;
         let mut exchange = lease.open(request);
-        match drive(&mut *exchange, cx, deadline, tries).await {
+        let driven = drive(&mut *exchange, cx, deadline, tries).await;
+        note_latency(cluster, &host, began, driven.is_err());
+        match driven {
             Ok((head, BodyStart::Complete(body))) => {
                 drop(exchange);
                 drop(lease);
@@ -128,6 +131,17 @@ fn failed<I: 'static>(upstream: &ClusterView<I>, host: &Host, failure: Failure) 
     upstream.count_failure(&failure);
     health::failed(&upstream.cluster, host, &failure);
     failure
+}
+
+/// What a failure counts as, for balancers that prefer quick hosts: failing at once must not look good.
+const PENALTY: Duration = Duration::from_secs(1);
+
+/// Tells the balancer how long a host took, if it wants to know.
+fn note_latency<I: 'static>(cluster: &Cluster<I>, host: &Host, began: Option<Time>, failed: bool) {
+    if let Some(began) = began {
+        let took = cluster.env().now().since(began);
+        cluster.answered_in(host, if failed { took.max(PENALTY) } else { took });
+    }
 }
 
 /// The name of a host becomes the request's, if it has one.

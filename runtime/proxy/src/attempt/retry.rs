@@ -11,7 +11,7 @@ use ringway_upstream::{AcquireError, Host, RetryPermit};
 use super::decide::Rules;
 use super::flight::{Flight, Notes, Order, Step, Tried};
 use super::replay::{Kept, Room};
-use super::{Answer, Deadline, Failure, RequestProgress, Tries, failed, name_host, tell};
+use super::{Answer, Deadline, Failure, RequestProgress, Tries, failed, name_host, note_latency, tell};
 use crate::dialect::Dialect;
 use crate::health;
 use crate::timers::{PooledTimer, TimerPool};
@@ -69,6 +69,7 @@ pub(crate) async fn exchange<I: Io>(
         };
         let flight = run.flights.swap_remove(at);
         run.note(&flight, tries);
+        note_latency(&run.call.upstream.cluster, &flight.host, flight.began, outcome.is_err());
         let mut outcome = outcome.map_err(|failure| failed(run.call.upstream, &flight.host, failure));
         drop(flight);
         if !run.wants(&outcome) {

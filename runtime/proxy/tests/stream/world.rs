@@ -239,7 +239,8 @@ fn plan(text: &str, registry: &Registry) -> Plan {
         Arc::new(ClusterPlan {
             name: raw.name.as_str().into(),
             hosts: hosts.collect(),
-            balancer: cluster.balancer,
+            balancer: cluster.balancer.clone(),
+            grouping: Arc::default(),
             protocols: Arc::clone(&cluster.protocols),
             tls: None,
             proxy_protocol: None,

@@ -1,6 +1,6 @@
 //! `random`: any host, as likely as its weight says.
 
-use ringway_api::{HostState, LoadBalancer, PickCx};
+use ringway_api::{Hosts, LoadBalancer, NoOptions, PickCx};
 
 use super::{Draw, TRIES, equal_weights};
 
@@ -13,8 +13,14 @@ pub struct Random {
 
 impl LoadBalancer for Random {
     const NAME: &'static str = "random";
+    type Config = NoOptions;
+    type Compiled = ();
 
-    fn build(hosts: &[HostState], _: u64) -> Self {
+    fn compile(_: NoOptions) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn build(_: &(), hosts: Hosts<'_>, _: u64) -> Self {
         let sums = || {
             hosts.iter().scan(0u64, |sum, host| {
                 *sum += u64::from(host.weight);
@@ -24,13 +30,13 @@ impl LoadBalancer for Random {
         Self { upto: if equal_weights(hosts) { Box::default() } else { sums().collect() } }
     }
 
-    fn pick(&self, hosts: &[HostState], cx: PickCx) -> Option<usize> {
+    fn pick(&self, hosts: Hosts<'_>, cx: PickCx) -> Option<usize> {
         let mut draw = Draw(cx.random);
         let Some(&total) = self.upto.last() else { return draw.usable(hosts) };
         for _ in 0..TRIES {
             let point = draw.below(total);
             let index = self.upto.partition_point(|upto| *upto <= point);
-            if hosts.get(index)?.usable.get() {
+            if hosts.is_usable(index) {
                 return Some(index);
             }
         }
@@ -39,13 +45,13 @@ impl LoadBalancer for Random {
 }
 
 /// The same draw among usable hosts only: what remains when most of the weight may not be picked.
-fn among_usable(draw: &mut Draw, hosts: &[HostState]) -> Option<usize> {
-    let usable = || hosts.iter().enumerate().filter(|(_, host)| host.usable.get());
-    let mut point = draw.below(usable().map(|(_, host)| u64::from(host.weight)).sum());
-    for (index, host) in usable() {
-        match point.checked_sub(u64::from(host.weight)) {
+fn among_usable(draw: &mut Draw, hosts: Hosts<'_>) -> Option<usize> {
+    let weight = |at: usize| hosts.get(at).map_or(0, |host| u64::from(host.weight));
+    let mut point = draw.below(hosts.usable().map(weight).sum());
+    for at in hosts.usable() {
+        match point.checked_sub(weight(at)) {
             Some(rest) => point = rest,
-            None => return Some(index),
+            None => return Some(at),
         }
     }
     None

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use ringway_api::{HostState, LoadBalancer, PickCx};
+use ringway_api::{Hosts, LoadBalancer, NoOptions, PickCx};
 
 use super::edf::Schedule;
 use super::equal_weights;
@@ -20,8 +20,14 @@ enum Turns {
 
 impl LoadBalancer for RoundRobin {
     const NAME: &'static str = "round_robin";
+    type Config = NoOptions;
+    type Compiled = ();
 
-    fn build(hosts: &[HostState], seed: u64) -> Self {
+    fn compile(_: NoOptions) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn build(_: &(), hosts: Hosts<'_>, seed: u64) -> Self {
         if equal_weights(hosts) {
             Self(Turns::Equal(Cell::new((seed % hosts.len().max(1) as u64) as usize)))
         } else {
@@ -29,18 +35,14 @@ impl LoadBalancer for RoundRobin {
         }
     }
 
-    fn pick(&self, hosts: &[HostState], _: PickCx) -> Option<usize> {
+    fn pick(&self, hosts: Hosts<'_>, _: PickCx) -> Option<usize> {
         let cursor = match &self.0 {
             Turns::Equal(cursor) => cursor,
-            Turns::Weighted(schedule) => return schedule.borrow_mut().next(hosts, |_| 0),
+            Turns::Weighted(schedule) => return schedule.borrow_mut().next(hosts, |_| 1.0),
         };
         // The cursor moves past the host it found, so that the neighbour of an unusable one gets no double share.
-        let (before, after) = hosts.split_at_checked(cursor.get()).unwrap_or((hosts, &[]));
-        let usable = |host: &HostState| host.usable.get();
-        let found = match after.iter().position(usable) {
-            Some(offset) => before.len() + offset,
-            None => before.iter().position(usable)?,
-        };
+        let begin = cursor.get().min(hosts.len());
+        let found = (begin..hosts.len()).chain(0..begin).find(|at| hosts.is_usable(*at))?;
         cursor.set(if found + 1 < hosts.len() { found + 1 } else { 0 });
         Some(found)
     }

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use ringway_api::BalancerSpec;
 use ringway_upstream::balance::{LeastRequest, RoundRobin};
 use ringway_upstream::{AcquireError, BreakerLimits, CloseCause, Cluster, ClusterParams, HostParams, Reuse, Want};
 
 use crate::net::Mode;
-use crate::world::{IDLE_TIMEOUT, World, address, complete, hosts, limited, params};
+use crate::world::{IDLE_TIMEOUT, World, address, balancer, complete, hosts, limited, params};
 
 #[test]
 fn hosts_that_stay_keep_connections_counts_and_usability() {
@@ -37,7 +36,7 @@ fn hosts_that_stay_keep_connections_counts_and_usability() {
 #[test]
 fn balancers_of_the_new_view_see_what_the_old_one_began() {
     let world = World::new();
-    let of = |hosts| ClusterParams { hosts, balancer: BalancerSpec::of::<LeastRequest>(), ..params([]) };
+    let of = |hosts| ClusterParams { hosts, balancer: balancer::<LeastRequest>(), ..params([]) };
     let old = world.cluster(of(hosts([1])));
     let busy = world.lease(&old);
     let new = Cluster::rebuild(Some(&old), of(hosts([1, 2])), world.services());
@@ -137,7 +136,7 @@ fn limits_go_on_across_views() {
 #[test]
 fn an_unchanged_host_set_keeps_its_turn() {
     let world = World::new();
-    let first = world.cluster(ClusterParams { balancer: BalancerSpec::of::<RoundRobin>(), ..params([1, 2, 3]) });
+    let first = world.cluster(ClusterParams { balancer: balancer::<RoundRobin>(), ..params([1, 2, 3]) });
     let mut view = first;
     let mut picked = Vec::new();
     for _ in 0..6 {

@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
 use ringway_api::{
-    Address, BalancerSpec, ConnInfo, Env, LocalBoxFuture, Request, RequestHead, Time, Timer, TimerDriver,
+    Address, Balancer, BalancerSpec, ConnInfo, Env, LoadBalancer, LocalBoxFuture, Request, RequestHead, Time, Timer,
+    TimerDriver,
 };
 use ringway_upstream::balance::RoundRobin;
 use ringway_upstream::{
-    AcquireError, BreakerLimits, CloseCause, Cluster, ClusterEvents, ClusterParams, Host, HostParams, Lease, Reuse,
-    Services,
+    AcquireError, BreakerLimits, CloseCause, Cluster, ClusterEvents, ClusterParams, Grouping, Host, HostParams, Lease,
+    Reuse, Services,
 };
 
 use super::net::{Connector, Net, Stream};
@@ -119,10 +120,16 @@ pub(crate) fn hosts(hosts: impl IntoIterator<Item = u8>) -> Vec<HostParams> {
     hosts.into_iter().map(|host| HostParams::new(address(host))).collect()
 }
 
+pub(crate) fn balancer<B: LoadBalancer>() -> Balancer {
+    BalancerSpec::of::<B>().with_defaults().unwrap()
+}
+
 pub(crate) fn params(of: impl IntoIterator<Item = u8>) -> ClusterParams {
     ClusterParams {
         hosts: hosts(of),
-        balancer: BalancerSpec::of::<RoundRobin>(),
+        balancer: balancer::<RoundRobin>(),
+        // Nobody but the healthy is picked.
+        grouping: Arc::new(Grouping { panic_percent: 0, ..Grouping::default() }),
         connect_timeout: CONNECT_TIMEOUT,
         idle_timeout: Some(IDLE_TIMEOUT),
         max_requests_per_connection: None,
@@ -200,6 +207,7 @@ pub(crate) struct Tally {
     pub(crate) pending_failed: Cell<u32>,
     pub(crate) cancelled: Cell<u32>,
     pub(crate) none_healthy: Cell<u32>,
+    pub(crate) panics: Cell<u32>,
     pub(crate) members: Cell<(usize, usize)>,
     closed: RefCell<HashMap<CloseCause, u32>>,
 }
@@ -215,6 +223,9 @@ fn add<T: Copy + std::ops::Add<Output = T>>(cell: &Cell<T>, more: T) {
 }
 
 impl ClusterEvents for Tally {
+    fn panicked(&self) {
+        add(&self.panics, 1);
+    }
     fn connection_opened(&self, _: Duration) {
         add(&self.opened, 1);
         add(&self.open, 1);
