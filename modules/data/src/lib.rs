@@ -2,6 +2,7 @@
 //!
 //! - [`GrpcWeb`] lets gRPC-Web clients call gRPC servers.
 //! - [`GrpcHealthCheck`] answers gRPC health checks.
+//! - [`GrpcJson`] makes HTTP requests with JSON calls of gRPC services.
 //! - [`HttpToDubbo`] makes HTTP requests with JSON calls of Dubbo services.
 //!
 //! `docs/filters.md` says what their options are and how to write another.
@@ -9,11 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod grpc_health_check;
+mod grpc_json;
 mod grpc_web;
 mod http_to_dubbo;
 mod media_type;
 
 pub use grpc_health_check::{GrpcHealthCheck, GrpcHealthCheckConfig, Serving};
+pub use grpc_json::{GrpcJson, GrpcJsonConfig, GrpcJsonStreams};
 pub use grpc_web::{GrpcWeb, GrpcWebConfig};
 pub use http_to_dubbo::{HttpToDubbo, HttpToDubboConfig, MappingConfig, ParameterConfig};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use crate::{Env, FilterStats, LocalBoxFuture, LocalReply, Request, Response, Stat, StreamCx};
+use crate::{Env, FilterStats, Headers, LocalBoxFuture, LocalReply, Request, Response, Stat, StreamCx};
 
 /// What a filter wants done with a request.
 pub enum Action {
@@ -112,6 +112,12 @@ pub trait StreamFilter: Sized + 'static {
         None
     }
 
+    /// Sees the trailers of a response that it has whole, if there are any, right before
+    /// [`on_response`](Self::on_response). They go no further.
+    fn on_trailers(&self, state: &mut Self::State, trailers: &Headers) {
+        let _ = (state, trailers);
+    }
+
     /// Sees the final response, also one made here, in the reverse order of the requests.
     fn on_response(&self, state: &mut Self::State, response: &mut Response, cx: &StreamCx) {
         let _ = (state, response, cx);
@@ -134,6 +140,9 @@ pub trait DynStreamFilter {
 
     /// As [`StreamFilter::response_limit`].
     fn response_limit(&self) -> Option<usize>;
+
+    /// As [`StreamFilter::on_trailers`].
+    fn on_trailers(&mut self, trailers: &Headers);
 
     /// As [`StreamFilter::on_response`].
     fn on_response(&mut self, response: &mut Response, cx: &StreamCx);
@@ -161,6 +170,10 @@ impl<F: StreamFilter> DynStreamFilter for OfStream<F> {
 
     fn response_limit(&self) -> Option<usize> {
         self.filter.response_limit(&self.state)
+    }
+
+    fn on_trailers(&mut self, trailers: &Headers) {
+        self.filter.on_trailers(&mut self.state, trailers);
     }
 
     fn on_response(&mut self, response: &mut Response, cx: &StreamCx) {

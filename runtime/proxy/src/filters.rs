@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, Blame, Body, Chunk, DynStreamFilter, Frame, LocalReply, Request, Response, ResponseFlag, Resume, StreamCx,
+    Action, Blame, Body, Chunk, DynStreamFilter, Frame, Headers, LocalReply, Request, Response, ResponseFlag, Resume,
+    StreamCx,
 };
 
 use crate::filter_sets::NamedFilter;
@@ -65,32 +66,38 @@ impl Filters {
         mut local: impl FnMut(&LocalReply) -> Response,
     ) {
         for mut filter in self.seen.into_iter().rev() {
-            if let Some(limit) = filter.response_limit()
-                && let Err(reply) = make_whole(&mut response.body, limit).await
-            {
-                *response = local(&reply);
+            if let Some(limit) = filter.response_limit() {
+                match make_whole(&mut response.body, limit).await {
+                    Ok(Some(trailers)) => filter.on_trailers(&trailers),
+                    Ok(None) => {}
+                    Err(reply) => *response = local(&reply),
+                }
             }
             filter.on_response(response, cx);
         }
     }
 }
 
-/// Reads content to its end, at most `limit` bytes of it.
-async fn make_whole(body: &mut Body, limit: usize) -> Result<(), LocalReply> {
+/// Reads content to its end, at most `limit` bytes of it, and what trails it.
+async fn make_whole(body: &mut Body, limit: usize) -> Result<Option<Headers>, LocalReply> {
     const TOO_LONG: LocalReply =
         LocalReply::new(StatusCode::BAD_GATEWAY, "response too large", "response_payload_too_large");
     if body.remaining().is_some_and(|len| len > limit as u64) {
         return Err(TOO_LONG);
     }
     if !matches!(body, Body::Stream(_)) {
-        return Ok(());
+        return Ok(None);
     }
     let mut whole = Vec::new();
+    let mut last = None;
     while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
         match frame {
             Ok(Frame::Data(chunk)) if chunk.len() > limit - whole.len() => return Err(TOO_LONG),
             Ok(Frame::Data(chunk)) => whole.extend_from_slice(&chunk),
-            Ok(Frame::Trailers(_)) => break,
+            Ok(Frame::Trailers(trailers)) => {
+                last = Some(trailers);
+                break;
+            }
             Err(error) => {
                 let timeout = error.blame == Blame::Local;
                 let (status, text, flag) = if timeout {
@@ -104,5 +111,5 @@ async fn make_whole(body: &mut Body, limit: usize) -> Result<(), LocalReply> {
         }
     }
     *body = if whole.is_empty() { Body::Empty } else { Body::Full(Chunk::from(whole)) };
-    Ok(())
+    Ok(last)
 }

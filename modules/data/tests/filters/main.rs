@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this crate is a test")]
 
 mod grpc_health_check;
+mod grpc_json;
 mod grpc_web;
 mod http_to_dubbo;
 mod world;

@@ -50,6 +50,10 @@ impl Stream {
         self.filter.on_request(request, &self.cx)
     }
 
+    pub(crate) fn trailers(&mut self, trailers: &[(&str, &str)]) {
+        self.filter.on_trailers(&fields(trailers));
+    }
+
     pub(crate) fn response(&mut self, response: &mut Response) {
         self.filter.on_response(response, &self.cx);
     }

@@ -1,0 +1,385 @@
+//! `grpc_json` on `examples/shelf.proto`.
+
+use http::Method;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use ringway_api::{Action, Body, Chunk, Request, Response};
+use ringway_filters::GrpcJson;
+use ringway_testkit::Sim;
+use serde_json::{Value, json};
+
+use crate::world::{Stream, answer, field, options_error, pieces, post, read};
+
+const SET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/shelf.pb");
+const GRPC: &[(&str, &str)] = &[("content-type", "application/grpc")];
+const OK: &[(&str, &str)] = &[("content-type", "application/grpc"), ("grpc-status", "0")];
+
+fn pool() -> DescriptorPool {
+    DescriptorPool::decode(std::fs::read(SET).unwrap().as_slice()).unwrap()
+}
+
+fn options(more: Value) -> Value {
+    let mut options = json!({ "descriptor_set": SET });
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+fn ask(method: &str, path: &str, content: &str) -> Request {
+    let body = if content.is_empty() { Body::Empty } else { Body::Full(Chunk::copy_from(content.as_bytes())) };
+    let mut request = post(path, &[("content-type", "application/json"), ("content-length", "9")], body);
+    request.head.method = Method::from_bytes(method.as_bytes()).unwrap();
+    request
+}
+
+fn whole(response: Response) -> (u16, String) {
+    (response.head.status.as_u16(), String::from_utf8(read(response.body).data).unwrap())
+}
+
+/// The message in a frame, of the type that goes to this path, as JSON.
+fn message(path: &str, frame: &[u8]) -> Value {
+    let (service, method) = path.strip_prefix('/').unwrap().split_once('/').unwrap();
+    let service = pool().get_service_by_name(service).unwrap();
+    let method = service.methods().find(|it| it.name() == method).unwrap();
+    let (prefix, message) = frame.split_at(5);
+    assert_eq!(prefix, [&[0][..], &(message.len() as u32).to_be_bytes()].concat());
+    serde_json::to_value(DynamicMessage::decode(method.input(), message).unwrap()).unwrap()
+}
+
+/// A frame with a message that this JSON says.
+fn frame(kind: &str, json: Value) -> Vec<u8> {
+    let kind = pool().get_message_by_name(kind).unwrap();
+    let message = DynamicMessage::deserialize(kind, json).unwrap().encode_to_vec();
+    [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat()
+}
+
+/// The path and the message of a request that becomes a call, or the status and the content of the refusal.
+fn outcome(stream: &mut Stream, mut request: Request) -> Result<(String, Value), (u16, String)> {
+    match stream.request(&mut request) {
+        Action::Reroute => {
+            let head = &request.head;
+            assert_eq!(head.method, Method::POST);
+            assert_eq!(field(&head.headers, "content-type"), Some("application/grpc"));
+            assert_eq!(field(&head.headers, "te"), Some("trailers"));
+            assert_eq!(field(&head.headers, "content-length"), None);
+            let path = str::from_utf8(head.path_and_query()).unwrap().to_owned();
+            let message = message(&path, &read(request.body).data);
+            Ok((path, message))
+        }
+        Action::Respond(response) => Err(whole(*response)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn call(more: Value, request: Request) -> Result<(String, Value), (u16, String)> {
+    outcome(&mut Stream::of::<GrpcJson>(options(more)), request)
+}
+
+#[test]
+fn requests_become_calls() {
+    for (method, path, content, target, expected) in [
+        ("GET", "/v1/shelves/a/books/b", "", "GetBook", json!({"name": "shelves/a/books/b"})),
+        ("GET", "/v1/shelves/a%20b/books/c%2Fd", "", "GetBook", json!({"name": "shelves/a b/books/c%2Fd"})),
+        ("GET", "/v1/books/7?mask=name,pages", "", "GetBook", json!({"id": "7", "mask": "name,pages"})),
+        ("DELETE", "/v1/shelves/a/books/b?id=-3", "", "DeleteBook", json!({"name": "shelves/a/books/b", "id": "-3"})),
+        (
+            "POST",
+            "/v1/shelves/a/books?request_id=x+y%2B&dryRun=true",
+            r#"{"pages": 3, "kind": "NOVEL", "authors": ["p", "q"], "printed": "2020-01-02T03:04:05Z",
+                "stock": {"x": 1}, "cover": "AAE=", "notes": {"a": [null, true]}, "barter": "a hen", "edition": 2}"#,
+            "CreateBook",
+            json!({"parent": "shelves/a", "requestId": "x y+", "dryRun": true, "book": {
+                "pages": "3", "kind": "NOVEL", "authors": ["p", "q"], "printed": "2020-01-02T03:04:05Z",
+                "stock": {"x": 1}, "cover": "AAE=", "notes": {"a": [null, true]}, "barter": "a hen", "edition": 2}}),
+        ),
+        // The path counts more than the content.
+        (
+            "PATCH",
+            "/v1/shelves/a/books/b?update_mask=pages",
+            r#"{"name": "other", "pages": "4"}"#,
+            "UpdateBook",
+            json!({"book": {"name": "shelves/a/books/b", "pages": "4"}, "updateMask": "pages"}),
+        ),
+        (
+            "POST",
+            "/v1/shelves/a:merge",
+            r#"{"others": ["x"]}"#,
+            "MergeShelves",
+            json!({"name": "shelves/a", "others": ["x"]}),
+        ),
+        ("MERGE", "/v1/shelves/a", r#"["x", "y"]"#, "MergeShelves", json!({"name": "shelves/a", "others": ["x", "y"]})),
+        ("POST", "/v1/shelves/a:merge", "", "MergeShelves", json!({"name": "shelves/a"})),
+        (
+            "GET",
+            "/v1/shelves/a/books?filter.kinds=NOVEL&filter.kinds=2&filter.size.margins=1&filter.size.margins=2\
+             &filter.size.width=1.5&filter.leather=false&filter.age=1.5s&filter.cover=_w&filter.author=x\
+             &since=2020-01-02T03:04:05Z",
+            "",
+            "ListBooks",
+            json!({"parent": "shelves/a", "since": "2020-01-02T03:04:05Z", "filter": {
+                "kinds": ["NOVEL", "ATLAS"], "size": {"margins": [1, 2], "width": 1.5}, "leather": false,
+                "age": "1.500s", "cover": "/w==", "author": "x"}}),
+        ),
+        ("GET", "/pages/a/b", "", "Page", json!({"name": "a/b"})),
+        (
+            "POST",
+            "/example.library.Library/Echo",
+            r#"{"name": "x", "kind": 2}"#,
+            "Echo",
+            json!({"name": "x", "kind": "ATLAS"}),
+        ),
+    ] {
+        let outcome = call(json!({"auto_mapping": true}), ask(method, path, content));
+        assert_eq!(outcome, Ok((format!("/example.library.Library/{target}"), expected)), "{method} {path}");
+    }
+}
+
+#[test]
+fn what_a_call_cannot_say_is_refused() {
+    for (method, path, content, status, says) in [
+        ("GET", "/v1/books/x", "", 400, "id: no integer of 64 bits"),
+        ("GET", "/v1/books/%zz", "", 400, "id: malformed percent-encoding in the path"),
+        ("GET", "/v1/books/7?mask=%f", "", 400, "malformed percent-encoding in the query"),
+        ("GET", "/v1/books/7?nothing=1", "", 400, "the query has \\\"nothing\\\", which is no field"),
+        ("GET", "/v1/books/7?id=1", "", 400, "\\\"id\\\" is there more than once"),
+        ("GET", "/v1/books/7?name=1&name=2", "", 400, "\\\"name\\\" is there more than once"),
+        ("GET", "/v1/books/7", "{}", 400, "content, where the method has none"),
+        ("GET", "/v1/shelves/a/books?filter=1", "", 400, "filter: a message (example.library.Filter)"),
+        ("GET", "/v1/shelves/a/books?filter.kinds=POEM", "", 400, "filter.kinds: no value of example.library.Kind"),
+        ("GET", "/v1/shelves/a/books?filter.leather=1", "", 400, "filter.leather: neither true nor false"),
+        ("GET", "/v1/shelves/a/books?filter.age=1", "", 400, "filter.age: no google.protobuf.Duration"),
+        ("GET", "/v1/shelves/a/books?filter.author=a&filter.title=b", "", 400, "more than one field of the oneof by"),
+        ("GET", "/v1/shelves/a/books?filter.size.width=1e99", "", 400, "filter.size.width: a number too large"),
+        ("GET", "/v1/shelves/a/books?filter.size.height=2147483648", "", 400, "no integer of 32 bits"),
+        ("POST", "/v1/shelves/a/books", "{", 400, "no JSON"),
+        ("POST", "/v1/shelves/a/books", "{}}", 400, "no JSON"),
+        ("POST", "/v1/shelves/a/books", r#"{}, "parent": "x""#, 400, "no JSON"),
+        ("POST", "/v1/shelves/a/books", r#"{"pages": "many"}"#, 400, "book.pages: invalid digit"),
+        ("POST", "/v1/shelves/a/books", r#"{"size": {"margins": [1, -1]}}"#, 400, "book.size.margins[1]: "),
+        ("POST", "/v1/shelves/a/books", r#"{"title": 1}"#, 400, "book.title: unrecognized field name 'title'"),
+        ("POST", "/v1/shelves/a/books", r#"{"kind": "POEM"}"#, 400, "book.kind: unrecognized enum value 'POEM'"),
+        ("POST", "/v1/shelves/a/books", r#"{"barter": "x", "euros": 1}"#, 400, "multiple fields provided for oneof"),
+        ("POST", "/v1/shelves/a/books", "[]", 400, "book: invalid type: sequence"),
+        ("POST", "/v1/shelves/a/books?book.name=x", "{}", 400, "which is no field that it can say"),
+        ("POST", "/v1/shelves/a:merge?others=x", "{}", 400, "which is no field that it can say"),
+        ("PUT", "/v1/upload", "{}", 501, "the method takes a stream of messages"),
+        ("GET", "/elsewhere", "", 404, "nothing is served at this path"),
+        ("POST", "/v1/books/7", "", 405, "not served by this method"),
+        ("POST", "/example.library.Library/Echo", "{}", 404, "nothing is served at this path"),
+    ] {
+        let (refused, content) = call(json!({"reject_unknown": true}), ask(method, path, content)).unwrap_err();
+        assert!(refused == status && content.contains(says), "{method} {path}: {refused} {content}");
+        let document: Value = serde_json::from_str(&content).unwrap();
+        assert!(document["code"].is_u64() && document["details"] == json!([]), "{content}");
+    }
+    let mut xml = ask("POST", "/v1/shelves/a:merge", "<a/>");
+    xml.head.headers.set("content-type", b"text/xml").unwrap();
+    assert_eq!(call(json!({}), xml).unwrap_err().0, 415);
+    let deep = format!("{{\"notes\": {}}}", "{\"a\":".repeat(5000));
+    assert_eq!(call(json!({}), ask("POST", "/v1/shelves/a/books", &deep)).unwrap_err().0, 400);
+}
+
+#[test]
+fn unknown_fields_are_left_out_where_wanted() {
+    let path = "/v1/shelves/a/books?x=1&book.name=y";
+    let called = call(json!({"ignore_unknown_fields": true}), ask("POST", path, r#"{"pages": 1, "title": [{}]}"#));
+    assert_eq!(called.unwrap().1, json!({"parent": "shelves/a", "book": {"pages": "1"}}));
+}
+
+#[test]
+fn content_that_arrives_is_read_first() {
+    let content = br#"{"others": ["x", "y"]}"#;
+    for (limit, cuts) in [(1024, 1), (1024, 7), (22, 5), (21, 7), (3, 22)] {
+        let parts: Vec<&[u8]> = content.chunks(cuts).collect();
+        let mut stream = Stream::of::<GrpcJson>(options(json!({"max_body": limit})));
+        let mut request = ask("POST", "/v1/shelves/a:merge", "");
+        request.body = pieces(&parts, &[("x", "y")]);
+        let Action::Wait(wait) = stream.request(&mut request) else { panic!("it does not wait") };
+        match Sim::new(1).block_on(wait)(&mut request) {
+            Action::Reroute if limit > 21 => {
+                let expected = json!({"name": "shelves/a", "others": ["x", "y"]});
+                assert_eq!(message("/example.library.Library/MergeShelves", &read(request.body).data), expected);
+            }
+            Action::Respond(response) if limit <= 21 => assert_eq!(whole(*response).0, 413),
+            other => panic!("{limit} {other:?}"),
+        }
+    }
+    let long = call(json!({"max_body": 3}), ask("POST", "/v1/shelves/a:merge", "{  }"));
+    assert_eq!(long.unwrap_err().0, 413);
+}
+
+#[test]
+fn other_requests_pass() {
+    let mut grpc = ask("POST", "/example.library.Library/Echo", "x");
+    grpc.head.headers.set("content-type", b"application/grpc+proto").unwrap();
+    for mut request in [grpc, ask("GET", "/x", ""), ask("PUT", "/v1/books/7", "{")] {
+        let mut stream = Stream::of::<GrpcJson>(options(json!({"auto_mapping": true})));
+        assert!(matches!(stream.request(&mut request), Action::Continue));
+        let mut response = answer(503, GRPC, Body::Empty);
+        stream.response(&mut response);
+        assert_eq!(field(&response.head.headers, "content-type"), Some("application/grpc"));
+    }
+}
+
+/// What comes of a response to a call.
+fn answered(more: Value, path: &str, mut response: Response, trailers: &[(&str, &str)]) -> Response {
+    let mut stream = Stream::of::<GrpcJson>(options(more));
+    let method = if path.ends_with(":merge") { "POST" } else { "GET" };
+    assert!(matches!(stream.request(&mut ask(method, path, "")), Action::Reroute));
+    stream.trailers(trailers);
+    stream.response(&mut response);
+    assert!(response.head.headers.iter().all(|(name, _)| !name.starts_with(b"grpc-")));
+    response
+}
+
+const BOOK: &str = "example.library.Book";
+
+#[test]
+fn messages_become_json() {
+    let book = frame(BOOK, json!({"name": "n", "pages": 5, "kind": 1, "boundInLeather": true}));
+    let content = || Body::Full(Chunk::copy_from(&book));
+    for (more, expected) in [
+        (json!({}), r#"{"name":"n","pages":"5","kind":"NOVEL","boundInLeather":true}"#),
+        (
+            json!({"print_enum_numbers": true, "print_proto_names": true}),
+            r#"{"name":"n","pages":"5","kind":1,"bound_in_leather":true}"#,
+        ),
+    ] {
+        let response = answered(more, "/v1/books/7", answer(200, GRPC, content()), &[("grpc-status", "0")]);
+        assert_eq!(field(&response.head.headers, "content-type"), Some("application/json"));
+        assert_eq!(whole(response), (200, expected.into()));
+    }
+    let whole_of = |response| serde_json::from_str::<Value>(&whole(response).1).unwrap();
+    let full = whole_of(answered(json!({"print_defaults": true}), "/v1/books/7", answer(200, OK, content()), &[]));
+    assert_eq!((&full["authors"], &full["cover"]), (&json!([]), &json!("")));
+
+    let books = |list: Value| Body::Full(Chunk::from(frame("example.library.MergeReply", json!({"books": list}))));
+    for list in [json!([{"name": "a", "kind": "ATLAS"}, {}]), json!([])] {
+        let response = answered(json!({}), "/v1/shelves/a:merge", answer(200, OK, books(list.clone())), &[]);
+        assert_eq!(whole_of(response), list);
+    }
+    let page = frame("google.api.HttpBody", json!({"contentType": "text/html", "data": "PGI+"}));
+    let response = answered(json!({}), "/pages/x", answer(200, OK, Body::Full(Chunk::from(page))), &[]);
+    assert_eq!(field(&response.head.headers, "content-type"), Some("text/html"));
+    assert_eq!(whole(response), (200, "<b>".into()));
+}
+
+#[test]
+fn statuses_become_errors() {
+    for (code, status) in [
+        ("1", 499),
+        ("2", 500),
+        ("3", 400),
+        ("4", 504),
+        ("5", 404),
+        ("6", 409),
+        ("7", 403),
+        ("8", 429),
+        ("9", 400),
+        ("10", 409),
+        ("11", 400),
+        ("12", 501),
+        ("13", 500),
+        ("14", 503),
+        ("15", 500),
+        ("16", 401),
+        ("77", 500),
+    ] {
+        for path in ["/v1/books/7", "/v1/shelves/a/books"] {
+            let fields = [GRPC[0], ("grpc-status", code), ("grpc-message", "no%20b\u{fc}ch%zz")];
+            let (answered, content) = whole(answered(json!({}), path, answer(200, &fields, Body::Empty), &[]));
+            assert_eq!(answered, status, "{code} {content}");
+            let code: u32 = code.parse().unwrap();
+            let expected = json!({"code": code, "message": "no b\u{fc}ch%zz", "details": []});
+            assert_eq!(serde_json::from_str::<Value>(&content).unwrap(), expected);
+        }
+    }
+    // A status with two details, of which one is of a type in the set.
+    let book = DynamicMessage::deserialize(pool().get_message_by_name(BOOK).unwrap(), json!({"name": "n"})).unwrap();
+    let any = |name: &str, value: &[u8]| {
+        let url = format!("type.googleapis.com/{name}");
+        let any = [&[10, url.len() as u8][..], url.as_bytes(), &[18, value.len() as u8], value].concat();
+        [&[26, any.len() as u8][..], &any].concat()
+    };
+    let status = [any(BOOK, &book.encode_to_vec()), any("x.Y", b"\x01")].concat();
+    use base64::Engine;
+    let details = base64::engine::general_purpose::STANDARD_NO_PAD.encode(status);
+    let trailers = [("grpc-status", "3"), ("grpc-status-details-bin", details.as_str())];
+    let (status, content) = whole(answered(json!({}), "/v1/books/7", answer(200, GRPC, Body::Empty), &trailers));
+    let expected = json!({"code": 3, "message": "", "details": [
+        {"@type": "type.googleapis.com/example.library.Book", "name": "n"},
+        {"@type": "type.googleapis.com/x.Y", "value": "AQ=="},
+    ]});
+    assert_eq!((status, serde_json::from_str(&content).unwrap()), (400, expected));
+}
+
+#[test]
+fn responses_that_cannot_be_read_are_the_hosts_fault() {
+    let full = |bytes: &[u8]| Body::Full(Chunk::copy_from(bytes));
+    for (status, fields, body, says) in [
+        (200, GRPC, full(&frame(BOOK, json!({}))), "ended without a status"),
+        (200, OK, Body::Empty, "no whole message"),
+        (200, OK, full(b"\0\0\0\0\x05abc"), "no whole message"),
+        (200, OK, full(b"\0\0\0\0\0\0\0\0\0\0"), "more than one message"),
+        (200, OK, full(b"\x01\0\0\0\0"), "compressed"),
+        (200, OK, full(b"\0\0\0\0\x01\xff"), "no message of its type"),
+        (500, GRPC, Body::Empty, "what gRPC does not"),
+    ] {
+        let (status, content) = whole(answered(json!({}), "/v1/books/7", answer(status, fields, body), &[]));
+        assert!(status == 502 && content.contains(says), "{status} {content}");
+    }
+    let plain = answer(404, &[("content-type", "text/plain")], full(b"no \"route\""));
+    let (status, content) = whole(answered(json!({}), "/v1/books/7", plain, &[]));
+    assert_eq!((status, content.as_str()), (404, r#"{"code":5,"details":[],"message":"no \"route\""}"#));
+    let page = answer(502, &[("content-type", "text/html")], full(b"<html>"));
+    assert_eq!(whole(answered(json!({}), "/v1/books/7", page, &[])), (502, "<html>".into()));
+}
+
+#[test]
+fn streams_pass_message_by_message() {
+    let frames: Vec<u8> = (0..3).flat_map(|at| frame(BOOK, json!({"pages": at}))).collect();
+    for cut in [1, 2, 5, 7, 100] {
+        for (more, kind, expected) in [
+            (json!({}), "application/json", "[{},{\"pages\":\"1\"},{\"pages\":\"2\"}]"),
+            (json!({"streams": "lines"}), "application/x-ndjson", "{}\n{\"pages\":\"1\"}\n{\"pages\":\"2\"}\n"),
+        ] {
+            for trailer in ["0", "5"] {
+                let parts: Vec<&[u8]> = frames.chunks(cut).collect();
+                let body = pieces(&parts, &[("grpc-status", trailer)]);
+                let response = answered(more.clone(), "/v1/shelves/a/books", answer(200, GRPC, body), &[]);
+                assert_eq!(field(&response.head.headers, "content-type"), Some(kind));
+                let content = read(response.body);
+                let said = String::from_utf8(content.data).unwrap();
+                if trailer == "0" {
+                    assert_eq!((said.as_str(), content.error), (expected, None));
+                } else {
+                    assert_eq!(said, expected.trim_end_matches(']'));
+                    assert_eq!(content.error.unwrap().details, "grpc_json_call_failed");
+                }
+            }
+        }
+    }
+    let none = answered(json!({}), "/v1/shelves/a/books", answer(200, OK, Body::Empty), &[]);
+    assert_eq!(whole(none), (200, "[]".into()));
+    for (bytes, details) in [
+        (&b"\0\0\0\0\x01"[..], "grpc_json_malformed_response"),
+        (b"\x01\0\0\0\0", "grpc_json_malformed_response"),
+        (b"\0\xff\0\0\0", "grpc_json_malformed_response"),
+    ] {
+        let body = pieces(&[bytes], &[("grpc-status", "0")]);
+        let response = answered(json!({}), "/v1/shelves/a/books", answer(200, GRPC, body), &[]);
+        assert_eq!(read(response.body).error.unwrap().details, details);
+    }
+}
+
+#[test]
+fn wrong_options_are_named() {
+    for (options, says) in [
+        (json!({"descriptor_set": "/none"}), "descriptor_set: /none: "),
+        (json!({"descriptor_set": concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")}), "descriptor_set: "),
+        (json!({"descriptor_set": SET, "services": ["x.Y"]}), "services[0]: the descriptor set has no service \"x.Y\""),
+        (json!({"descriptor_set": SET, "more": 1}), "unknown field `more`"),
+    ] {
+        let error = options_error::<GrpcJson>(options).unwrap();
+        assert!(error.contains(says), "{error}");
+    }
+}
