@@ -178,11 +178,12 @@ fn write(
     let mut document = Vec::new();
     let mut json = serde_json::Serializer::new(&mut document);
     around.serialize_with_options(&mut json, &rules.print.clone().skip_default_fields(true)).map_err(|_| UNSAYABLE)?;
-    if let Some(colon) = memchr::memchr(b':', &document)
-        && let Some(value) = document.get(colon + 1..document.len() - 1)
-    {
-        out.extend_from_slice(value);
-        return Ok(());
+    for name in [field.json_name(), field.name()] {
+        let before = format!("{{{}:", serde_json::Value::from(name));
+        if let Some(value) = document.strip_prefix(before.as_bytes()).and_then(|rest| rest.strip_suffix(b"}")) {
+            out.extend_from_slice(value);
+            return Ok(());
+        }
     }
     let print = rules.print.clone().skip_default_fields(false);
     let document = around.serialize_with_options(serde_json::value::Serializer, &print).map_err(|_| UNSAYABLE)?;

@@ -155,7 +155,7 @@ fn what_a_call_cannot_say_is_refused() {
         ("POST", "/v1/shelves/a/books", r#"{}, "parent": "x""#, 400, "no JSON"),
         ("POST", "/v1/shelves/a/books", r#"{"pages": "many"}"#, 400, "book.pages: invalid digit"),
         ("POST", "/v1/shelves/a/books", r#"{"size": {"margins": [1, -1]}}"#, 400, "book.size.margins[1]: "),
-        ("POST", "/v1/shelves/a/books", r#"{"title": 1}"#, 400, "book.title: unrecognized field name 'title'"),
+        ("POST", "/v1/shelves/a/books", r#"{"title": 1}"#, 400, "book: unrecognized field name 'title'"),
         ("POST", "/v1/shelves/a/books", r#"{"kind": "POEM"}"#, 400, "book.kind: unrecognized enum value 'POEM'"),
         ("POST", "/v1/shelves/a/books", r#"{"barter": "x", "euros": 1}"#, 400, "multiple fields provided for oneof"),
         ("POST", "/v1/shelves/a/books", "[]", 400, "book: invalid type: sequence"),
