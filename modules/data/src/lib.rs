@@ -2,6 +2,7 @@
 //!
 //! - [`GrpcWeb`] lets gRPC-Web clients call gRPC servers.
 //! - [`GrpcHealthCheck`] answers gRPC health checks.
+//! - [`DubboToTriple`] makes calls that came as Dubbo2 calls of Triple.
 //! - [`GrpcJson`] makes HTTP requests with JSON calls of gRPC services.
 //! - [`HttpToDubbo`] makes HTTP requests with JSON calls of Dubbo services.
 //!
@@ -9,12 +10,15 @@
 
 #![forbid(unsafe_code)]
 
+mod dubbo_to_triple;
 mod grpc_health_check;
 mod grpc_json;
+mod grpc_message;
 mod grpc_web;
 mod http_to_dubbo;
 mod media_type;
 
+pub use dubbo_to_triple::{DubboToTriple, DubboToTripleConfig, SerializeType};
 pub use grpc_health_check::{GrpcHealthCheck, GrpcHealthCheckConfig, Serving};
 pub use grpc_json::{GrpcJson, GrpcJsonConfig, GrpcJsonStreams};
 pub use grpc_web::{GrpcWeb, GrpcWebConfig};

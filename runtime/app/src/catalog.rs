@@ -1,7 +1,7 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
-use ringway_filters::{GrpcHealthCheck, GrpcJson, GrpcWeb, HttpToDubbo};
+use ringway_filters::{DubboToTriple, GrpcHealthCheck, GrpcJson, GrpcWeb, HttpToDubbo};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
@@ -30,6 +30,7 @@ pub(crate) const FILTERS: &[FilterSpec] = &[
     FilterSpec::of::<GrpcHealthCheck>(),
     FilterSpec::of::<GrpcJson>(),
     FilterSpec::of::<HttpToDubbo>(),
+    FilterSpec::of::<DubboToTriple>(),
 ];
 
 /// The load balancers.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::any::too_deep;
 use super::config::Rules;
 use super::fault::Fault;
+use crate::grpc_message::unescape;
 
 /// The status of a call, as trailers or header fields say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,24 +109,4 @@ fn http_status(code: u32) -> StatusCode {
         _ => 500,
     };
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// `grpc-message` without its percent-encoding; what is malformed stays as it is ("gRPC over HTTP2", "Status-Message").
-fn unescape(text: &[u8]) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
