@@ -57,7 +57,9 @@ pub(super) fn translate(
 fn arguments(content: &[u8], reader: &mut Reader<'_>, count: usize) -> Result<Vec<Vec<u8>>, Fault> {
     let unreadable = |error| match error {
         Error::TooLarge | Error::TooDeep => bad("an argument is too large to be taken apart"),
-        Error::UnknownReference => bad("an argument refers to itself, or to what is not there"),
+        Error::UnknownReference | Error::CyclicReference => {
+            bad("an argument refers to itself, or to what is not there")
+        }
         _ => MALFORMED,
     };
     let mut numbered = false;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this crate is a test")]
 
+mod dubbo_to_triple;
 mod grpc_health_check;
 mod grpc_json;
 mod grpc_web;

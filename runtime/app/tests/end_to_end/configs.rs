@@ -27,6 +27,7 @@ fn every_example_is_accepted() {
     authority.save(&certs, "ca.pem");
     authority.issue("shop.example.com").save(&certs, "server");
     authority.issue("spiffe://cluster.local/ns/shop/sa/edge").save(&certs, "client");
+    std::fs::copy(repository().join("examples/shelf.pb"), home.join("shelf.pb")).unwrap();
     for folder in ["examples", "deploy"] {
         let Ok(entries) = std::fs::read_dir(repository().join(folder)) else { continue };
         for entry in entries {

@@ -25,5 +25,6 @@ mod secrets;
 mod swap;
 mod traffic;
 mod transcode;
+mod transcode_grpc;
 mod truncation;
 mod tunnels;

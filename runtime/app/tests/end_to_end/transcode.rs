@@ -46,6 +46,16 @@ fn provider() -> SocketAddr {
     address
 }
 
+/// The example; its second and third listener are at any address.
+pub(crate) fn example() -> String {
+    let folder = repository().join("examples");
+    std::fs::read_to_string(folder.join("transcoding.yaml"))
+        .unwrap()
+        .replace("shelf.pb", folder.join("shelf.pb").to_str().unwrap())
+        .replace("127.0.0.1:8081", &format!("127.0.0.1:{}", free_port()))
+        .replace("127.0.0.1:20880", &format!("127.0.0.1:{}", free_port()))
+}
+
 /// Asks for a page and returns status and content.
 fn ask(client: &mut Client, method: &str, path: &str, fields: &str, content: &str) -> (u16, String) {
     let length = content.len();
@@ -61,7 +71,6 @@ fn ask(client: &mut Client, method: &str, path: &str, fields: &str, content: &st
 #[test]
 fn the_example_serves_a_dubbo_provider_to_http_clients() {
     let upstream = provider();
-    let example = std::fs::read_to_string(repository().join("examples/transcoding.yaml")).unwrap();
     let proxy = Proxy::start_with(|_, listener, _, admin| {
         // Two more methods, and a service whose host is not there.
         let more = "          mappings:
@@ -74,7 +83,7 @@ fn the_example_serves_a_dubbo_provider_to_http_clients() {
         let down = free_port();
         let route =
             "          routes:\n            - { match: { service: com.example.Down }, route: { cluster: down } }\n";
-        let text = example
+        let text = example()
             .replace("127.0.0.1:8080", &listener.to_string())
             .replace("127.0.0.1:20881", &upstream.to_string())
             .replace("max_body: 256KiB", "max_body: 512KiB")
