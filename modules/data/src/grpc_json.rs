@@ -8,6 +8,7 @@ mod response;
 mod status;
 mod template;
 mod text;
+mod unique;
 
 use std::future::poll_fn;
 use std::sync::Arc;

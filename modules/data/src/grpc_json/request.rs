@@ -6,12 +6,12 @@ use http::{Method, StatusCode};
 use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use ringway_api::{Body, Chunk, InvalidField, Known, Request, RequestHead};
-use serde::de::IgnoredAny;
 
 use super::config::{Binding, BodyRule, HTTP_BODY, Rules};
 use super::fault::Fault;
 use super::template::{Bound, decode};
 use super::text::{resolve, set};
+use super::unique::Unique;
 
 /// A request on its way to become a call: what its head says of the message.
 #[derive(Debug)]
@@ -89,7 +89,10 @@ impl Call {
             BodyRule::None if self.rules.ignore_unknown => DynamicMessage::new(input.clone()),
             BodyRule::None => return Err(Fault::bad_request("content, where the method has none")),
             BodyRule::Whole if input.full_name() == HTTP_BODY => self.raw(input, content),
-            BodyRule::Whole => self.parse(content)?,
+            BodyRule::Whole => {
+                check(content)?;
+                self.parse(content)?
+            }
             BodyRule::Field(field) => match field.kind().as_message() {
                 Some(kind) if kind.full_name() == HTTP_BODY && !field.is_list() => {
                     let mut message = DynamicMessage::new(input.clone());
@@ -98,7 +101,7 @@ impl Call {
                 }
                 _ => {
                     // One value, so that it cannot bring fields of the message around it.
-                    serde_json::from_slice::<IgnoredAny>(content).map_err(|error| no_json(&error))?;
+                    check(content)?;
                     let name = format!("{{\"{}\":", field.name());
                     self.parse(&[name.as_bytes(), content, b"}"].concat())?
                 }
@@ -118,22 +121,12 @@ impl Call {
         let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
         let message = DynamicMessage::deserialize_with_options(self.binding.input.clone(), tracked, &options);
         let message = message.map_err(|error| {
-            if !error.is_data() {
-                return no_json(&error);
-            }
-            let mut what = error.to_string();
-            // Where it is in the text says less than the field, and not the truth where the content is a field.
-            what.truncate(what.rfind(" at line ").unwrap_or(what.len()));
-            if what.len() > ERROR_LIMIT {
-                what.truncate(what.floor_char_boundary(ERROR_LIMIT));
-                what.push_str("...");
-            }
+            let fault = fault(&error);
             match track.path().to_string().as_str() {
-                "." => Fault::bad_request(what),
-                path => Fault::bad_request(format!("{path}: {what}")),
+                "." => fault,
+                path => Fault { message: format!("{path}: {}", fault.message), ..fault },
             }
         })?;
-        json.end().map_err(|error| no_json(&error))?;
         Ok(message)
     }
 
@@ -193,8 +186,23 @@ fn name(fields: &[FieldDescriptor]) -> String {
     fields.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".")
 }
 
-fn no_json(error: &serde_json::Error) -> Fault {
-    Fault::bad_request(format!("the content, line {}, column {}: no JSON", error.line(), error.column()))
+/// Whether content is one JSON value in which no name comes twice.
+fn check(content: &[u8]) -> Result<(), Fault> {
+    serde_json::from_slice::<Unique>(content).map(drop).map_err(|error| fault(&error))
+}
+
+fn fault(error: &serde_json::Error) -> Fault {
+    if !error.is_data() {
+        return Fault::bad_request(format!("the content, line {}, column {}: no JSON", error.line(), error.column()));
+    }
+    let mut what = error.to_string();
+    // Where it is in the text says less than the field, and not the truth where the content is a field.
+    what.truncate(what.rfind(" at line ").unwrap_or(what.len()));
+    if what.len() > ERROR_LIMIT {
+        what.truncate(what.floor_char_boundary(ERROR_LIMIT));
+        what.push_str("...");
+    }
+    Fault::bad_request(what)
 }
 
 fn become_call(head: &mut RequestHead, binding: &Binding) -> Result<(), InvalidField> {

@@ -158,6 +158,7 @@ fn what_a_call_cannot_say_is_refused() {
         ("POST", "/v1/shelves/a/books", r#"{"title": 1}"#, 400, "book: unrecognized field name 'title'"),
         ("POST", "/v1/shelves/a/books", r#"{"kind": "POEM"}"#, 400, "book.kind: unrecognized enum value 'POEM'"),
         ("POST", "/v1/shelves/a/books", r#"{"barter": "x", "euros": 1}"#, 400, "multiple fields provided for oneof"),
+        ("POST", "/v1/shelves/a/books", r#"{"size": {"height": 1, "height": 1}}"#, 400, "comes twice in one object"),
         ("POST", "/v1/shelves/a/books", "[]", 400, "book: invalid type: sequence"),
         ("POST", "/v1/shelves/a/books?book.name=x", "{}", 400, "which is no field that it can say"),
         ("POST", "/v1/shelves/a:merge?others=x", "{}", 400, "which is no field that it can say"),
