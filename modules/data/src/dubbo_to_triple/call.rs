@@ -13,6 +13,9 @@ const UNREAD: &[u8] = b"/-/-";
 /// The version that services have which were given none.
 const NO_VERSION: &[u8] = b"0.0.0";
 
+/// How many parameters a method of Java has at most ("Limitations" of the JVM's specification).
+const MAX_ARGUMENTS: usize = 255;
+
 const MALFORMED: Fault = bad("the call cannot be read");
 
 pub(super) const fn bad(what: &'static str) -> Fault {
@@ -63,8 +66,7 @@ fn arguments(content: &[u8], reader: &mut Reader<'_>, count: usize) -> Result<Ve
         _ => MALFORMED,
     };
     let mut numbered = false;
-    // Each takes a byte at least.
-    let mut all = Vec::with_capacity(count.min(content.len()));
+    let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let begin = reader.position();
         let plain = is_plain(reader.peek().map_err(unreadable)?);
@@ -104,7 +106,7 @@ fn text(reader: &mut Reader<'_>) -> Result<String, Fault> {
 fn java_names(descriptors: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut rest = descriptors;
-    while !rest.is_empty() {
+    while !rest.is_empty() && names.len() < MAX_ARGUMENTS {
         let dimensions = rest.len() - rest.trim_start_matches('[').len();
         let element = rest.get(dimensions..)?;
         let len = match element.chars().next()? {
@@ -129,7 +131,7 @@ fn java_names(descriptors: &str) -> Option<Vec<String>> {
         });
         rest = after;
     }
-    Some(names)
+    rest.is_empty().then_some(names)
 }
 
 fn become_triple(rules: &DubboToTripleConfig, head: &mut RequestHead) -> Result<(), InvalidField> {
@@ -176,6 +178,12 @@ fn reads_attachments(protocol: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_are_as_many_types_as_java_allows() {
+        assert_eq!(java_names(&"I".repeat(255)).unwrap().len(), 255);
+        assert_eq!(java_names(&"I".repeat(256)), None);
+    }
 
     #[test]
     fn types_have_their_names_in_java() {

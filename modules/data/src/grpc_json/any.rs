@@ -25,7 +25,7 @@ pub(super) fn holds_any(message: &MessageDescriptor) -> bool {
 const ANY: &str = "google.protobuf.Any";
 
 /// How many `google.protobuf.Any` may be within each other: each is decoded, and written, within the one around it.
-const MAX_ANYS: usize = 8;
+const MAX_ANYS: usize = 4;
 
 /// Whether a message has more than [`MAX_ANYS`] within each other.
 pub(super) fn too_deep(pool: &DescriptorPool, message: &DynamicMessage) -> bool {

@@ -31,6 +31,9 @@ struct Part {
     of_path: bool,
 }
 
+/// How many parameters a query may have: each is compared with those before.
+const MAX_PARAMETERS: usize = 1000;
+
 /// The longest text of an error that is passed on, in bytes.
 const ERROR_LIMIT: usize = 256;
 
@@ -50,7 +53,11 @@ impl Call {
             parts.push(Part { fields, text, of_path: true });
         }
         let head = &request.head;
-        for pair in head.query().unwrap_or_default().split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let pairs = head.query().unwrap_or_default().split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+        for (at, pair) in pairs.enumerate() {
+            if at == MAX_PARAMETERS {
+                return Err(Fault::bad_request(format!("the query has more than {MAX_PARAMETERS} parameters")));
+            }
             parts.extend(of_query(rules, binding, &parts, pair)?);
         }
         let kind = head.headers.known(Known::ContentType).unwrap_or_default();

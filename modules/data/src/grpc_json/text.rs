@@ -8,13 +8,16 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Va
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
+/// How many messages within each other a path of names leads through: types that hold themselves have paths of any length.
+const MAX_DEPTH: usize = 32;
+
 /// The fields that a path of names with dots leads through; names may be those of JSON. Only the last one may be
-/// repeated.
+/// repeated. `None` if there is no such field, or it is too deep.
 pub(super) fn resolve(message: &MessageDescriptor, path: &str) -> Option<Vec<FieldDescriptor>> {
     let mut fields: Vec<FieldDescriptor> = Vec::new();
     let mut message = Some(message.clone());
     for name in path.split('.') {
-        if fields.last().is_some_and(|field| field.is_list() || field.is_map()) {
+        if fields.len() == MAX_DEPTH || fields.last().is_some_and(|field| field.is_list() || field.is_map()) {
             return None;
         }
         let within = message?;

@@ -180,6 +180,24 @@ fn what_a_call_cannot_say_is_refused() {
 }
 
 #[test]
+fn depth_and_number_are_bounded() {
+    let path = |depth: usize| format!("/v1/shelves/a/books?filter{}.author=x", ".not".repeat(depth));
+    assert!(call(json!({}), ask("GET", &path(30), "")).is_ok());
+    for path in [path(31), path(20_000)] {
+        assert_eq!(call(json!({}), ask("GET", &path, "")).unwrap_err().0, 400);
+    }
+    let path = |count: usize| format!("/v1/shelves/a/books?{}", "filter.kinds=1&".repeat(count));
+    assert!(call(json!({}), ask("GET", &path(1000), "")).is_ok());
+    assert_eq!(call(json!({}), ask("GET", &path(1001), "")).unwrap_err().0, 400);
+    // As deep as JSON and protobuf are read.
+    for depth in [20, 40, 60, 90, 120, 130] {
+        let notes = format!("{{\"notes\": {{\"a\": {}{}}}}}", "[".repeat(depth), "]".repeat(depth));
+        let called = call(json!({}), ask("POST", "/v1/shelves/a/books", &notes));
+        assert_eq!(called.is_ok(), depth <= 40, "{depth} {called:?}");
+    }
+}
+
+#[test]
 fn unknown_fields_are_left_out_where_wanted() {
     let path = "/v1/shelves/a/books?x=1&book.name=y";
     let called = call(json!({"ignore_unknown_fields": true}), ask("POST", path, r#"{"pages": 1, "title": [{}]}"#));
