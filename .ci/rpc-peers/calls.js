@@ -136,4 +136,4 @@ async function exceptionsCounted({ ports, stat }, tongue) {
   assert.deepStrictEqual(counted, [ 4, 4, 0, 0 ]);
 }
 
-module.exports = { asDirectly, atOnce, dubbo2js, exceptionsCounted, heartbeats, ids, largeAtOnce, oneWay, sniffed };
+module.exports = { TEXTS, asDirectly, atOnce, dubbo2js, exceptionsCounted, heartbeats, ids, largeAtOnce, oneWay, sniffed };

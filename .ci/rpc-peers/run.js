@@ -7,6 +7,7 @@ const calls = require('./calls');
 const failures = require('./failures');
 const { TONGUES } = require('./peers');
 const { transcoded } = require('./transcoding');
+const { toTriple } = require('./triple');
 const { World } = require('./world');
 
 const LIMIT = 150000;
@@ -29,6 +30,7 @@ function checks() {
     ...each('a client that does not read', failures.unread),
     [ 'dubbo2.js: calls', calls.dubbo2js ],
     [ 'HTTP with JSON to Dubbo', transcoded ],
+    [ 'Dubbo to Triple', world => toTriple(world, DUBBO, calls.TEXTS) ],
     [ 'exceptions are counted', world => calls.exceptionsCounted(world, DUBBO) ],
     [ 'every protocol on one port', world => calls.sniffed(world, TONGUES) ],
     [ 'a provider that is silent', world => failures.silent(world, TONGUES) ],

@@ -67,8 +67,11 @@ function configuration(ports) {
 admin: { address: "127.0.0.1:${ports.admin}" }
 listeners:${listener('mixed')}${listener('beating')}
   - { name: json, address: "127.0.0.1:${ports.json}", routes: mixed, filters: ${transcoding.filter()} }
-routes:${routes('mixed')}${routes('beating')}
+  - { name: old, address: "127.0.0.1:${ports.old}", protocol: dubbo, routes: triple, filters: [{ dubbo_to_triple: {} }] }
+routes:
+  triple: { virtual_hosts: [{ domains: ["*"], routes: [{ match: { service: "*" }, route: { cluster: triple } }] }] }${routes('mixed')}${routes('beating')}
 clusters:${clusters('mixed', '{}', provider)}${clusters('beating', BEATS, provider)}${clusters('down', '{}', () => ports.down)}
+  - { name: triple, protocol: http2, endpoints: ["127.0.0.1:${ports.triple}"] }
   - { name: web, endpoints: ["127.0.0.1:${ports.web}"] }
 `;
 }
@@ -76,7 +79,7 @@ clusters:${clusters('mixed', '{}', provider)}${clusters('beating', BEATS, provid
 class World {
   /** Starts Ringway and the providers. */
   async start(binary) {
-    const names = [ 'mixed', 'beating', 'admin', 'bolt', 'dubbo', 'down', 'web', 'json' ];
+    const names = [ 'mixed', 'beating', 'admin', 'bolt', 'dubbo', 'down', 'web', 'json', 'old', 'triple' ];
     const free = await freePorts(names.length);
     this.ports = Object.fromEntries(names.map((name, at) => [ name, free[at] ]));
     this.children = [];
