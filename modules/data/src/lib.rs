@@ -2,20 +2,42 @@
 //!
 //! - [`GrpcWeb`] lets gRPC-Web clients call gRPC servers.
 //! - [`GrpcHealthCheck`] answers gRPC health checks.
+//! - [`Cors`] tells browsers which origins may use what is served; [`Csrf`] refuses what another site makes them send.
+//! - [`Compressor`] and [`Decompressor`] put content codings on and take them off.
+//! - [`HeaderMutation`] edits fields and queries.
 //! - [`HttpToDubbo`] makes HTTP requests with JSON calls of Dubbo services.
 //!
 //! `docs/filters.md` says what their options are and how to write another.
 
 #![forbid(unsafe_code)]
 
+mod active;
+mod compressor;
+mod content_coding;
+mod cors;
+mod csrf;
+mod decompressor;
+mod field_list;
+mod fraction;
 mod grpc_health_check;
 mod grpc_web;
+mod header_mutation;
 mod http_to_dubbo;
 mod media_type;
+mod template;
+mod text_match;
 
+pub use compressor::{Compressor, CompressorConfig, EtagRule};
+pub use content_coding::Coding;
+pub use cors::{Cors, CorsConfig};
+pub use csrf::{Csrf, CsrfConfig};
+pub use decompressor::{Decompressor, DecompressorConfig};
+pub use fraction::Percent;
 pub use grpc_health_check::{GrpcHealthCheck, GrpcHealthCheckConfig, Serving};
 pub use grpc_web::{GrpcWeb, GrpcWebConfig};
+pub use header_mutation::{FieldMutationConfig, HeaderMutation, HeaderMutationConfig, QueryMutationConfig};
 pub use http_to_dubbo::{HttpToDubbo, HttpToDubboConfig, MappingConfig, ParameterConfig};
+pub use text_match::TextMatchConfig;
 
 /// Compiles and runs the example of the document.
 #[cfg(doctest)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::{Body, Headers, InvalidField, Known, Span};
+use crate::{Body, Headers, InvalidField, Known, ResponseFlags, Span};
 
 /// The protocol version a message arrived in, for logs, `Via` and framing rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,6 +200,20 @@ pub struct ResponseHead {
     pub version: Version,
     /// The fields.
     pub headers: Headers,
+    /// Set on replies of the proxy, those that filters ask for by [`Action::Reply`](crate::Action::Reply) too: where they
+    /// come from. On the heap: hardly a response has it, and each has room for it otherwise.
+    pub local: Option<Box<LocalOrigin>>,
+}
+
+/// Where a reply of the proxy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalOrigin {
+    /// The status that the proxy chose; the head's is another one where the protocol says it otherwise, gRPC for one.
+    pub status: StatusCode,
+    /// The flags it is logged with.
+    pub flags: ResponseFlags,
+    /// One word for what happened, such as `route_not_found`.
+    pub details: &'static str,
 }
 
 impl ResponseHead {
