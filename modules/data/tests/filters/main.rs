@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this crate is a test")]
 
+mod codings;
+mod cors;
+mod csrf;
 mod grpc_health_check;
 mod grpc_web;
+mod header_mutation;
 mod http_to_dubbo;
 mod world;
