@@ -4,6 +4,7 @@ mod accept;
 mod body;
 mod encoder;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -25,7 +26,8 @@ use crate::field_list;
 /// Content is compressed as it comes, at most 16 KiB at a time, and nothing is held back while more is awaited.
 pub struct Compressor {
     rules: Arc<Rules>,
-    stats: FilterStats,
+    /// Shared with bodies.
+    stats: Rc<FilterStats>,
     active: ActiveStreams,
 }
 
@@ -146,7 +148,7 @@ impl StreamFilter for Compressor {
 
     fn build(rules: Arc<Rules>, old: Option<&Self>, cx: FilterCx) -> Self {
         let active = old.map(|old| old.active.clone()).unwrap_or_default();
-        Self { rules, stats: cx.stats, active }
+        Self { rules, stats: Rc::new(cx.stats), active }
     }
 
     fn on_request(&self, wanted: &mut Wanted, request: &mut Request, _: &StreamCx) -> Action {
@@ -240,7 +242,7 @@ impl Compressor {
         let set = headers.set("content-encoding", coding.as_str().as_bytes());
         debug_assert!(set.is_ok());
         let body = std::mem::take(&mut response.body);
-        let counted = self.stats.clone();
+        let counted = Rc::clone(&self.stats);
         response.body = Body::Stream(Box::new(Compressed::new(body, encoder, place, move |read, written| {
             counted.add(TOTAL_UNCOMPRESSED_BYTES, read as i64);
             counted.add(TOTAL_COMPRESSED_BYTES, written as i64);

@@ -4,6 +4,7 @@ mod body;
 mod decoder;
 mod gzip;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -25,7 +26,8 @@ use crate::field_list;
 /// Content is decoded as it comes, at most 16 KiB at a time. What grows beyond the limits ends: it is a bomb.
 pub struct Decompressor {
     rules: Arc<DecompressorRules>,
-    stats: FilterStats,
+    /// Shared with bodies.
+    stats: Rc<FilterStats>,
     active: ActiveStreams,
 }
 
@@ -119,7 +121,7 @@ impl StreamFilter for Decompressor {
 
     fn build(rules: Arc<DecompressorRules>, old: Option<&Self>, cx: FilterCx) -> Self {
         let active = old.map(|old| old.active.clone()).unwrap_or_default();
-        Self { rules, stats: cx.stats, active }
+        Self { rules, stats: Rc::new(cx.stats), active }
     }
 
     fn on_request(&self, decode: &mut bool, request: &mut Request, _: &StreamCx) -> Action {
@@ -199,7 +201,7 @@ impl Decompressor {
             debug_assert!(set.is_ok());
         }
         self.stats.inc(DECOMPRESSED);
-        let stats = self.stats.clone();
+        let stats = Rc::clone(&self.stats);
         let told = move |event: body::Event| match event {
             body::Event::Step { read, written } => {
                 stats.add(TOTAL_COMPRESSED_BYTES, read as i64);

@@ -3,9 +3,10 @@
 mod field;
 mod query;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringway_api::{Action, FilterCx, Headers, Request, Response, StreamCx, StreamFilter};
+use ringway_api::{Action, ConnInfo, FilterCx, Headers, Request, RequestHead, Response, StreamCx, StreamFilter};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -93,6 +94,34 @@ impl StreamFilter for HeaderMutation {
         for mutation in &self.edits.response {
             let value = mutation.value(&mut captured, Some(response));
             apply(mutation, &value, &mut response.head.headers);
+        }
+    }
+}
+
+/// Fields that are set on a response that is made here.
+#[derive(Debug)]
+pub(crate) struct Fields(Box<[FieldMutation]>);
+
+/// # Errors
+/// What is wrong with one of them.
+pub(crate) fn fields(fields: BTreeMap<String, String>) -> Result<Fields, String> {
+    let set = fields.into_iter().map(|(name, value)| FieldMutation::set(&name, &value));
+    Ok(Fields(set.collect::<Result<_, _>>()?))
+}
+
+impl Fields {
+    pub(crate) fn capture(&self, head: &RequestHead, conn: &ConnInfo, into: &mut Captured) {
+        self.0.iter().for_each(|field| field.capture(head, conn, into));
+    }
+
+    pub(crate) fn apply<'a>(
+        &'a self,
+        captured: &mut impl Iterator<Item = &'a Option<Box<[u8]>>>,
+        response: &mut Response,
+    ) {
+        for field in &self.0 {
+            let value = field.value(captured, Some(response));
+            apply(field, &value, &mut response.head.headers);
         }
     }
 }

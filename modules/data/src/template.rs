@@ -97,6 +97,11 @@ impl Template {
         }));
     }
 
+    /// Whether it is nothing but one operator.
+    pub(crate) fn is_operator(&self) -> bool {
+        matches!(&*self.0, [Part::Early(_) | Part::Late(_)])
+    }
+
     /// The text. Takes its own values from `captured`; `missing` stands for what is not there. Without operators it is
     /// borrowed.
     pub(crate) fn render<'a>(
@@ -104,6 +109,37 @@ impl Template {
         captured: &mut impl Iterator<Item = &'a Option<Box<[u8]>>>,
         response: Option<&Response>,
         missing: &[u8],
+    ) -> Cow<'a, [u8]> {
+        self.render_with(captured, response, missing, |text, value| text.extend_from_slice(value))
+    }
+
+    /// The same with what operators stand for escaped, for HTML and XML.
+    pub(crate) fn render_escaped<'a>(
+        &'a self,
+        captured: &mut impl Iterator<Item = &'a Option<Box<[u8]>>>,
+        response: Option<&Response>,
+        missing: &[u8],
+    ) -> Cow<'a, [u8]> {
+        self.render_with(captured, response, missing, |text, value| {
+            for byte in value {
+                match byte {
+                    b'<' => text.extend_from_slice(b"&lt;"),
+                    b'>' => text.extend_from_slice(b"&gt;"),
+                    b'&' => text.extend_from_slice(b"&amp;"),
+                    b'"' => text.extend_from_slice(b"&quot;"),
+                    b'\'' => text.extend_from_slice(b"&#39;"),
+                    other => text.push(*other),
+                }
+            }
+        })
+    }
+
+    fn render_with<'a>(
+        &'a self,
+        captured: &mut impl Iterator<Item = &'a Option<Box<[u8]>>>,
+        response: Option<&Response>,
+        missing: &[u8],
+        add: impl Fn(&mut Vec<u8>, &[u8]),
     ) -> Cow<'a, [u8]> {
         match &*self.0 {
             [] => return Cow::Borrowed(&[]),
@@ -114,10 +150,10 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Literal(literal) => text.extend_from_slice(literal),
-                Part::Early(_) => text.extend_from_slice(captured.next().and_then(Option::as_deref).unwrap_or(missing)),
+                Part::Early(_) => add(&mut text, captured.next().and_then(Option::as_deref).unwrap_or(missing)),
                 Part::Late(late) => {
                     let value = response.and_then(|response| late.value(response));
-                    text.extend_from_slice(value.as_deref().unwrap_or(missing));
+                    add(&mut text, value.as_deref().unwrap_or(missing));
                 }
             }
         }

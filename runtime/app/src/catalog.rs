@@ -1,7 +1,10 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
-use ringway_filters::{Compressor, Cors, Csrf, Decompressor, GrpcHealthCheck, GrpcWeb, HeaderMutation, HttpToDubbo};
+use ringway_filters::{
+    Buffer, Compressor, Cors, Csrf, Decompressor, Fallback, GrpcHealthCheck, GrpcWeb, HeaderMutation, HttpToDubbo,
+    MapLocalReplies, RequestLimits, StaleCache,
+};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
@@ -34,6 +37,11 @@ pub(crate) const FILTERS: &[FilterSpec] = &[
     FilterSpec::of::<HeaderMutation>(),
     FilterSpec::of::<Compressor>(),
     FilterSpec::of::<Decompressor>(),
+    FilterSpec::of::<Buffer>(),
+    FilterSpec::of::<RequestLimits>(),
+    FilterSpec::of::<MapLocalReplies>(),
+    FilterSpec::of::<Fallback>(),
+    FilterSpec::of::<StaleCache>(),
 ];
 
 /// The load balancers.

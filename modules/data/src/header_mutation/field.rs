@@ -80,6 +80,14 @@ impl FieldMutation {
         Ok(all.into())
     }
 
+    /// A field of a response that replaces others of its name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn set(name: &str, value: &str) -> Result<Self, String> {
+        Self::compile(Edit::Set, name, Some(value), true)
+    }
+
     fn compile(edit: Edit, name: &str, value: Option<&str>, of_response: bool) -> Result<Self, String> {
         if !Headers::can_hold(name.as_bytes(), b"") || name.eq_ignore_ascii_case("host") {
             return Err(format!(

@@ -87,6 +87,15 @@ impl Stream {
         self.filter.on_request(request, &self.cx)
     }
 
+    /// What a request comes to once the filter has waited for what it waits for.
+    pub(crate) fn settled(&mut self, request: &mut Request) -> Action {
+        let mut action = self.request(request);
+        while let Action::Wait(wait) = action {
+            action = self.of.sim.clone().block_on(wait)(request);
+        }
+        action
+    }
+
     pub(crate) fn response(&mut self, response: &mut Response) {
         self.filter.on_response(response, &self.cx);
     }
