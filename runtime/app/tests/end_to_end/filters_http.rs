@@ -154,6 +154,14 @@ fn uploads_arrive_whole_and_decoded_or_not_at_all() {
     assert!(client.response().unwrap().0.starts_with("HTTP/1.1 200"));
     assert!(last().contains("content-length: 11\r\n") && !last().contains("chunked"), "{}", last());
 
+    // A client that asks first is told to go on.
+    let mut client = Client::connect(proxy.web);
+    let head = "POST /upload HTTP/1.1\r\nHost: shop.example.com\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    client.send(head.as_bytes());
+    assert!(client.response().unwrap().0.starts_with("HTTP/1.1 100"));
+    client.send(b"hello");
+    assert!(client.response().unwrap().0.starts_with("HTTP/1.1 200"));
+
     // Compressed content is decoded, and its length is the decoded one's.
     let text = "abcdefgh".repeat(1000);
     let coded = gzip(text.as_bytes());
@@ -211,11 +219,13 @@ fn a_host_that_is_gone_is_stood_in_for() {
     let (status, head, content) = ask(&proxy, "GET /recommendations/7", "", b"");
     assert!(status == 200 && head.contains("cache-control: no-store"), "{head}");
     assert_eq!(content, br#"{"degraded":true,"items":[]}"#);
+    let (status, head, content) = ask(&proxy, "HEAD /recommendations/7", "", b"");
+    assert!(status == 200 && content.is_empty(), "{head}");
     // And an error for the rest.
     let (status, head, content) = ask(&proxy, "GET /other", "", b"");
     assert!(status == 503 && head.contains("retry-after: 5"), "{head}");
     let document: serde_json::Value = serde_json::from_slice(&content).unwrap();
     assert_eq!(document["error"], "overloaded");
     assert_eq!(proxy.stat("http.web.stale_cache.misses"), 1);
-    assert_eq!(proxy.stat("http.web.fallback.served"), 1);
+    assert_eq!(proxy.stat("http.web.fallback.served"), 2);
 }
