@@ -209,9 +209,9 @@ CASES = [
     ),
     Case(
         "local_reply",
-        all_domains(to({"prefix": "/a"}), to({"prefix": "/dead"}, "dead")),
-        all_domains(to({"prefix": "/a"}), to({"prefix": "/dead"}, "dead")),
-        [get("/a"), get("/a", x_do="status=404"), Request("/none", [("x-user", "me")], compare_body=True), Request("/dead", compare_body=True)],
+        all_domains(to({"prefix": "/a"}), to({"prefix": "/dead"}, "dead"), {"match": {"prefix": "/direct"}, "direct_response": {"status": 404, "body": {"inline_string": "mine"}}}),
+        all_domains(to({"prefix": "/a"}), to({"prefix": "/dead"}, "dead"), {"match": {"prefix": "/direct"}, "direct_response": {"status": 404, "body": "mine"}}),
+        [get("/a"), get("/a", x_do="status=404"), Request("/none", [("x-user", "me")], compare_body=True), Request("/dead", compare_body=True), Request("/direct", compare_body=True)],
         envoy_manager={"local_reply_config": {"mappers": [
             {
                 "filter": {"status_code_filter": MAPPED},

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, FilterCx, FilterStats, LocalOrigin, Request, Response, ResponseFlag, Stat, StreamCx, StreamFilter,
+    Action, FilterCx, FilterStats, LocalOrigin, LocalSource, Request, Response, ResponseFlag, Stat, StreamCx,
+    StreamFilter,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -129,6 +130,10 @@ impl StreamFilter for MapLocalReplies {
 
     fn on_response(&self, state: &mut Self::State, response: &mut Response, _: &StreamCx) {
         let (Some(captured), Some(origin)) = (state.take(), response.head.local.as_deref().copied()) else { return };
+        // What a filter answers with is what it was asked to: the answer to a preflight, say.
+        if origin.source == LocalSource::Filter {
+            return;
+        }
         let found = self.mappings.iter().zip(&captured).find(|(mapping, _)| mapping.fits(&origin));
         let Some((mapping, captured)) = found else { return };
         self.stats.inc(MAPPED);

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::{Body, Chunk, Known, LocalOrigin, Response, ResponseFlag, ResponseFlags, ResponseHead};
+use crate::{Body, Chunk, Known, LocalSource, Response, ResponseFlag, ResponseFlags, ResponseHead};
 
 /// A reply made from nothing: it never repeats what the request said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,9 @@ impl LocalReply {
 
     /// A head that tells filters where it comes from.
     fn head(&self, status: StatusCode) -> ResponseHead {
-        let origin = LocalOrigin { status: self.status, flags: self.flags, details: self.details };
-        ResponseHead { local: Some(Box::new(origin)), ..ResponseHead::new(status) }
+        let mut head = ResponseHead::new(self.status);
+        head.set_local(LocalSource::Reply, self.flags, self.details);
+        head.status = status;
+        head
     }
 }

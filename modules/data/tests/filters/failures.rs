@@ -1,7 +1,7 @@
 //! Replies of the proxy: mapped, or replaced.
 
 use http::{Method, StatusCode};
-use ringway_api::{Body, LocalReply, Response, ResponseFlag};
+use ringway_api::{Body, LocalReply, LocalSource, Response, ResponseFlag, ResponseFlags};
 use ringway_filters::{Fallback, MapLocalReplies};
 use serde_json::{Value, json};
 
@@ -37,6 +37,16 @@ fn the_first_mapping_that_fits_counts() {
     assert_eq!(mapped(&mappings, reply.response()).head.status, 204);
     let reply = LocalReply::new(StatusCode::FORBIDDEN, "", "csrf_origin_mismatch");
     assert_eq!(mapped(&mappings, reply.response()).head.status, 500);
+    let by = |source| {
+        let mut response = answer(503, &[], Body::Empty);
+        response.head.set_local(source, ResponseFlags::NONE, "direct_response");
+        response
+    };
+    assert_eq!(mapped(&mappings, by(LocalSource::Route)).head.status, 500);
+    assert_eq!(mapped(&mappings, by(LocalSource::Filter)).head.status, 503);
+    for source in [LocalSource::Route, LocalSource::Filter] {
+        assert_eq!(stood_in(json!({ "on": ["gateway_error", "5xx"] }), by(source)).1, 0, "no failure of the upstream");
+    }
     // What a host says is its own affair.
     assert_eq!(mapped(&mappings, answer(503, &[], Body::Empty)).head.status, 503);
 }
