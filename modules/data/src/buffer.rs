@@ -1,6 +1,7 @@
 //! Requests that go on once all of their content is there, as Envoy's `buffer`.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub struct BufferConfig {
     /// How long the content may take to arrive, `0` for ever; after it the request is answered with 408.
     #[serde(default = "timeout")]
     timeout: Millis,
+    /// Refuse nothing: what would be refused is counted, and goes on as it comes.
+    #[serde(default)]
+    shadow: bool,
 }
 
 /// [`BufferConfig`], checked.
@@ -45,6 +49,7 @@ pub struct BufferRules {
     most: usize,
     total: usize,
     timeout: Millis,
+    shadow: bool,
 }
 
 const BUFFERED: usize = 0;
@@ -78,6 +83,7 @@ impl StreamFilter for Buffer {
             most: config.max_request_bytes.bytes(),
             total: config.max_total_bytes.bytes(),
             timeout: config.timeout,
+            shadow: config.shadow,
         };
         match rules {
             BufferRules { most: 0, .. } => Err("max_request_bytes: at least 1".to_owned()),
@@ -120,7 +126,10 @@ impl StreamFilter for Buffer {
                     collector.give_to(request, trailers);
                     Action::Continue
                 }
-                Err(refusal) => Action::Reply(Box::new(refusal.reply)),
+                Err(refusal) => match collector.give_rest_to(request, refusal) {
+                    Some(reply) => Action::Reply(Box::new(reply)),
+                    None => Action::Continue,
+                },
             });
             resume
         }))
@@ -130,7 +139,7 @@ impl StreamFilter for Buffer {
 impl Buffer {
     fn refuse(&self, counted: usize, reply: LocalReply) -> Action {
         self.stats.inc(counted);
-        Action::Reply(Box::new(reply))
+        if self.rules.shadow { Action::Continue } else { Action::Reply(Box::new(reply)) }
     }
 }
 
@@ -138,6 +147,10 @@ impl Buffer {
 struct Refusal {
     counted: usize,
     reply: LocalReply,
+    /// What has been read and not been collected.
+    last: Chunk,
+    /// There is more to read.
+    goes_on: bool,
 }
 
 /// Content that is being collected.
@@ -152,33 +165,43 @@ struct Collector {
 impl Collector {
     /// Reads to the end; the trailers, if there are any.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Headers>, Refusal>> {
-        let refuse = |counted, reply| Poll::Ready(Err(Refusal { counted, reply }));
+        let refuse = |counted, reply, last, goes_on| Poll::Ready(Err(Refusal { counted, reply, last, goes_on }));
         loop {
             let Poll::Ready(frame) = self.inner.poll_frame(cx) else {
                 ready!(self.timer.poll_expired(cx));
-                return refuse(TIMEOUT, LATE);
+                return refuse(TIMEOUT, LATE, Chunk::EMPTY, true);
             };
             match frame {
                 Some(Ok(Frame::Data(chunk))) => {
                     if chunk.len() > self.rules.most.saturating_sub(self.bytes.len()) {
-                        return refuse(TOO_LARGE, REFUSED);
+                        return refuse(TOO_LARGE, REFUSED, chunk, true);
                     }
                     if !self.share.grow(chunk.len(), self.rules.total) {
-                        return refuse(OVERFLOW, BUSY);
+                        return refuse(OVERFLOW, BUSY, chunk, true);
                     }
                     self.bytes.extend_from_slice(&chunk);
                 }
                 Some(Ok(Frame::Trailers(trailers))) => return Poll::Ready(Ok(Some(trailers))),
                 None => return Poll::Ready(Ok(None)),
-                Some(Err(error)) => return refuse(BROKEN, failed(&error)),
+                Some(Err(error)) => return refuse(BROKEN, failed(&error), Chunk::EMPTY, false),
             }
         }
+    }
+
+    /// What the request is answered with; nothing in the shadow, where it goes on with what was read and what comes.
+    fn give_rest_to(self, request: &mut Request, refusal: Refusal) -> Option<LocalReply> {
+        if !self.rules.shadow || !refusal.goes_on {
+            return Some(refusal.reply);
+        }
+        let first = held(self.bytes, self.share);
+        request.body = Body::Stream(Box::new(Resumed { read: [first, refusal.last].into(), inner: self.inner }));
+        None
     }
 
     /// Puts what was collected into its request.
     fn give_to(self, request: &mut Request, trailers: Option<Headers>) {
         let length = self.bytes.len();
-        let chunk = Chunk::shared(Rc::new(HeldBytes { bytes: self.bytes, _share: self.share }), 0, length);
+        let chunk = held(self.bytes, self.share);
         request.body = match trailers {
             Some(trailers) => Body::Stream(Box::new(WithTrailers { data: Some(chunk), trailers: Some(trailers) })),
             None => {
@@ -238,6 +261,33 @@ struct HeldBytes {
 impl Storage for HeldBytes {
     fn slice(&self, start: usize, len: usize) -> &[u8] {
         self.bytes.slice(start, len)
+    }
+}
+
+fn held(bytes: Vec<u8>, share: Share) -> Chunk {
+    let length = bytes.len();
+    Chunk::shared(Rc::new(HeldBytes { bytes, _share: share }), 0, length)
+}
+
+/// What has been read already, and the rest.
+struct Resumed {
+    read: VecDeque<Chunk>,
+    inner: Body,
+}
+
+impl BodyStream for Resumed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        while let Some(chunk) = self.read.pop_front() {
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::Data(chunk))));
+            }
+        }
+        self.inner.poll_frame(cx)
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        let read: usize = self.read.iter().map(Chunk::len).sum();
+        Some(self.inner.remaining()? + read as u64)
     }
 }
 

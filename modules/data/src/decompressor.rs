@@ -53,6 +53,9 @@ pub struct DecompressorConfig {
     /// The most that content may grow to.
     #[serde(default = "max_bytes")]
     max_bytes: ByteSize,
+    /// Count what grows beyond the limits, and let it: to find limits that fit, where the clients are known.
+    #[serde(default)]
+    shadow: bool,
     /// The most messages of a worker that are decoded at once. A further request is answered with 503; a further
     /// response goes by as it is.
     #[serde(default = "max_active")]
@@ -87,7 +90,7 @@ impl StreamFilter for Decompressor {
         Stat::counter("decompressed", "Messages that were decoded."),
         Stat::counter("not_decompressed", "Messages that were left as they are."),
         Stat::counter("overflow", "Messages not decoded because too many were at once."),
-        Stat::counter("too_large", "Messages that grew beyond the limits, and ended there."),
+        Stat::counter("too_large", "Messages that grew beyond the limits."),
         Stat::counter("malformed", "Messages that are not what Content-Encoding says, and ended there."),
         Stat::counter("total_compressed_bytes", "Content before it was decoded, in bytes."),
         Stat::counter("total_uncompressed_bytes", "Content after it was decoded, in bytes."),
@@ -114,7 +117,7 @@ impl StreamFilter for Decompressor {
             codings: config.codings.into(),
             request: config.request,
             response: config.response,
-            limits: Limits { ratio: config.max_ratio.into(), bytes: config.max_bytes.0 },
+            limits: Limits { ratio: config.max_ratio.into(), bytes: config.max_bytes.0, shadow: config.shadow },
             max_active: config.max_active,
         })
     }

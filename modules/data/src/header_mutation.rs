@@ -110,6 +110,11 @@ pub(crate) fn fields(fields: BTreeMap<String, String>) -> Result<Fields, String>
 }
 
 impl Fields {
+    /// Whether a value says something of the request.
+    pub(crate) fn is_early(&self) -> bool {
+        self.0.iter().any(FieldMutation::is_early)
+    }
+
     pub(crate) fn capture(&self, head: &RequestHead, conn: &ConnInfo, into: &mut Captured) {
         self.0.iter().for_each(|field| field.capture(head, conn, into));
     }

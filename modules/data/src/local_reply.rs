@@ -113,18 +113,20 @@ impl StreamFilter for MapLocalReplies {
 
     fn on_request(&self, state: &mut Self::State, request: &mut Request, cx: &StreamCx) -> Action {
         let head = &request.head;
-        if !is_call(head) {
-            // No memory is taken where no operator asks for anything of the request.
-            let captured = self.mappings.iter().map(|mapping| {
-                let mut captured = Captured::new();
-                if let Some(page) = &mapping.page {
-                    page.capture(head, &cx.conn.info, &mut captured);
-                }
-                mapping.fields.capture(head, &cx.conn.info, &mut captured);
-                captured
-            });
-            *state = Some(captured.collect());
+        if is_call(head) {
+            return Action::Continue;
         }
+        // No memory is taken where no operator asks for anything of the request.
+        let early = self.mappings.iter().any(Mapping::is_early);
+        let captured = self.mappings.iter().filter(|_| early).map(|mapping| {
+            let mut captured = Captured::new();
+            if let Some(page) = &mapping.page {
+                page.capture(head, &cx.conn.info, &mut captured);
+            }
+            mapping.fields.capture(head, &cx.conn.info, &mut captured);
+            captured
+        });
+        *state = Some(captured.collect());
         Action::Continue
     }
 
@@ -134,13 +136,13 @@ impl StreamFilter for MapLocalReplies {
         if origin.source == LocalSource::Filter {
             return;
         }
-        let found = self.mappings.iter().zip(&captured).find(|(mapping, _)| mapping.fits(&origin));
-        let Some((mapping, captured)) = found else { return };
+        let found = self.mappings.iter().enumerate().find(|(_, mapping)| mapping.fits(&origin));
+        let Some((at, mapping)) = found else { return };
         self.stats.inc(MAPPED);
         if let Some(status) = mapping.status {
             response.head.status = status;
         }
-        let mut captured = captured.iter();
+        let mut captured = captured.get(at).into_iter().flatten();
         if let Some(page) = &mapping.page {
             page.apply(&mut captured, response);
         }
@@ -168,6 +170,11 @@ impl Mapping {
             page: Page::compile(config.body).map_err(|error| format!("body: {error}"))?,
             fields: fields(config.headers).map_err(|error| format!("headers: {error}"))?,
         })
+    }
+
+    /// Whether it says something of the request.
+    fn is_early(&self) -> bool {
+        self.fields.is_early() || self.page.as_ref().is_some_and(Page::is_early)
     }
 
     fn fits(&self, origin: &LocalOrigin) -> bool {

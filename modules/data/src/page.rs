@@ -65,6 +65,16 @@ impl Page {
         Ok(Some(Self { content, content_type: content_type.into(), html }))
     }
 
+    /// Whether it says something of the request.
+    pub(crate) fn is_early(&self) -> bool {
+        let mut early = false;
+        match &self.content {
+            Content::Text(text) => early = text.is_early(),
+            Content::Json(json) => json.each(&mut |text| early |= text.is_early()),
+        }
+        early
+    }
+
     /// What its operators about the request stand for.
     pub(crate) fn capture(&self, head: &ringway_api::RequestHead, conn: &ringway_api::ConnInfo, into: &mut Captured) {
         match &self.content {

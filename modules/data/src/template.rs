@@ -84,6 +84,11 @@ impl Template {
         self.0.iter().any(|part| matches!(part, Part::Late(_)))
     }
 
+    /// Whether it says something of the request.
+    pub(crate) fn is_early(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Early(_)))
+    }
+
     /// Whether it is nothing but this one number: JSON needs no quotes around it.
     pub(crate) fn is_number(&self) -> bool {
         matches!(&*self.0, [Part::Late(Late::Code)])

@@ -20,6 +20,8 @@ pub(crate) struct Limits {
     /// As a multiple of what came.
     pub(crate) ratio: u64,
     pub(crate) bytes: u64,
+    /// What is beyond them is counted, and goes on.
+    pub(crate) shadow: bool,
 }
 
 /// What is counted.
@@ -44,6 +46,8 @@ pub(crate) struct Decompressed<F> {
     work: Option<Work>,
     read: u64,
     written: u64,
+    /// It has been counted as too large.
+    beyond: bool,
 }
 
 /// What decoding takes, given back at its end.
@@ -56,7 +60,18 @@ struct Work {
 impl<F: Fn(Event)> Decompressed<F> {
     pub(crate) fn new(inner: Body, decoder: Decoder, sender: Blame, limits: Limits, place: Place, told: F) -> Self {
         let work = Some(Work { decoder, output: vec![0; PIECE].into(), _place: place });
-        Self { inner, sender, limits, told, waiting: Chunk::EMPTY, more: false, work, read: 0, written: 0 }
+        Self {
+            inner,
+            sender,
+            limits,
+            told,
+            waiting: Chunk::EMPTY,
+            more: false,
+            work,
+            read: 0,
+            written: 0,
+            beyond: false,
+        }
     }
 
     /// Decodes some of what waits; what came out may be empty.
@@ -76,8 +91,12 @@ impl<F: Fn(Event)> Decompressed<F> {
         self.written += step.written as u64;
         (self.told)(Event::Step { read: step.read, written: step.written });
         let most = self.read.saturating_mul(self.limits.ratio).saturating_add(UNMEASURED);
-        if self.written > most.min(self.limits.bytes) {
-            return Err(self.fail(Event::TooLarge));
+        if self.written > most.min(self.limits.bytes) && !self.beyond {
+            if !self.limits.shadow {
+                return Err(self.fail(Event::TooLarge));
+            }
+            (self.told)(Event::TooLarge);
+            self.beyond = true;
         }
         Ok(out)
     }

@@ -124,6 +124,11 @@ impl FieldMutation {
         self.keeps_empty
     }
 
+    /// Its value says something of the request.
+    pub(crate) fn is_early(&self) -> bool {
+        self.value.is_early()
+    }
+
     pub(crate) fn capture(&self, head: &RequestHead, conn: &ConnInfo, into: &mut Captured) {
         self.value.capture(head, conn, into);
     }

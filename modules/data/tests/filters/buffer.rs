@@ -100,6 +100,36 @@ fn content_that_does_not_come_is_not_awaited_for_ever() {
 }
 
 #[test]
+fn in_the_shadow_everything_goes_on() {
+    let options = json!({ "max_request_bytes": 10, "max_total_bytes": 10, "timeout": "2s", "shadow": true });
+    let worker = Worker::of::<Buffer>(options);
+    let parts: [&[u8]; 3] = [b"123456789", b"01", b"23"];
+    for body in [Body::Full(Chunk::from("1234567890123")), pieces(&parts, &[("x", "y")])] {
+        let mut asked = post("/", &[], body);
+        assert!(matches!(worker.stream().settled(&mut asked), Action::Continue));
+        assert_eq!(read(asked.body).data, b"1234567890123");
+    }
+    assert_eq!(worker.stat("too_large"), 2);
+    let mut held = post("/", &[], pieces(&[b"12345"], &[]));
+    worker.stream().settled(&mut held);
+    let mut asked = post("/", &[], pieces(&[b"abc", b"defg"], &[]));
+    assert!(matches!(worker.stream().settled(&mut asked), Action::Continue));
+    assert_eq!((read(asked.body).data, worker.stat("overflow")), (b"abcdefg".to_vec(), 1));
+    // What is broken cannot go on.
+    let body = frames(vec![Err(BodyError::new(Blame::Downstream, "malformed_chunk"))]);
+    assert_eq!(refusal(&worker.stream().settled(&mut post("/", &[], body))).0, 400);
+
+    let mut asked = post("/", &[], Body::Stream(Box::new(Silence)));
+    let Action::Wait(mut wait) = worker.stream().request(&mut asked) else { panic!("it waits") };
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(wait.as_mut().poll(&mut cx).is_pending());
+    worker.sim.advance(Duration::from_millis(2100));
+    let Poll::Ready(resume) = wait.as_mut().poll(&mut cx) else { panic!("the time is up") };
+    assert!(matches!(resume(&mut asked), Action::Continue));
+    assert!(asked.body.poll_frame(&mut cx).is_pending());
+}
+
+#[test]
 fn wrong_options_are_told() {
     for (options, says) in [
         (json!({}), "max_request_bytes"),

@@ -244,13 +244,20 @@ fn garbage_is_the_senders_fault() {
         let mut stream = worker.stream();
         stream.request(&mut request(Method::GET, "/", &[]));
         let mut response =
-            answer(200, &[("content-encoding", coding), ("etag", "\"1\"")], Body::Full(Chunk::from(data)));
+            answer(200, &[("content-encoding", coding), ("etag", "\"1\"")], Body::Full(Chunk::copy_from(&data)));
         stream.response(&mut response);
         assert_eq!(field(&response.head.headers, "content-encoding"), None);
         assert_eq!(field(&response.head.headers, "etag"), Some("W/\"1\""));
-        if let Some(error) = read(response.body).error {
+        let whole = read(response.body);
+        if let Some(error) = &whole.error {
             assert_eq!((error.blame, error.status.unwrap().as_u16()), (Blame::Upstream, 502), "{round}");
         }
+        // However it is cut, it is wrong, and what was right before that is the same.
+        let single: Vec<&[u8]> = data.chunks(1).collect();
+        let (cut, _) = decompressed(&worker, coding, pieces(&single, &[]));
+        assert_eq!(cut.error.is_some(), whole.error.is_some(), "{round} {coding}");
+        let common = cut.data.len().min(whole.data.len());
+        assert_eq!(cut.data[..common], whole.data[..common], "{round} {coding}");
     }
 }
 
@@ -269,6 +276,13 @@ fn bombs_end_early() {
             assert!(read.data.len() <= 64 * 1024 + 100 * bomb.len().max(16 * 1024), "{coding}: {}", read.data.len());
         }
     }
+}
+
+#[test]
+fn in_the_shadow_a_bomb_is_counted() {
+    let worker = Worker::of::<Decompressor>(json!({ "shadow": true }));
+    let (read, _) = decompressed(&worker, "gzip", Body::Full(Chunk::from(encoded("gzip", &vec![0; 1 << 20]))));
+    assert_eq!((read.error, read.data.len(), worker.stat("too_large")), (None, 1 << 20, 1));
 }
 
 #[test]
