@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 
+use crate::edge::{config, routes};
+use crate::http2;
 use crate::proxy::{Client, Proxy, Upstream, content_length, repository};
 
 /// The example in front of this host.
@@ -228,4 +230,44 @@ fn a_host_that_is_gone_is_stood_in_for() {
     assert_eq!(document["error"], "overloaded");
     assert_eq!(proxy.stat("http.web.stale_cache.misses"), 1);
     assert_eq!(proxy.stat("http.web.fallback.served"), 2);
+}
+
+#[test]
+fn filters_know_no_version_of_http() {
+    let upstream = Upstream::start(|_, stream| {
+        let page = page();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", page.len());
+        stream.write_all(head.as_bytes()).is_ok() && stream.write_all(page.as_bytes()).is_ok()
+    });
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let filters = "filters: [{ compressor: { codings: [gzip] } }, { decompressor: {} }, { buffer: { max_request_bytes: 64KiB } }]";
+        let listener = format!("name: web, address: '{web}', protocol: http2, {filters}, routes: {}", routes("app"));
+        config(admin, &[listener], &[format!("name: app, endpoints: ['{}']", upstream.address)])
+    });
+    let request = || http::Request::post("http://shop.example.com/").header("accept-encoding", "gzip");
+    http2::run(async {
+        let client = http2::connect(proxy.web).await;
+        let ask = async |coding: &str, content: Vec<u8>| {
+            let request = request().header("content-encoding", coding).body(()).unwrap();
+            let (response, mut stream) = client.clone().ready().await.unwrap().send_request(request, false).unwrap();
+            // The answer may come before all of the request is read.
+            drop(stream.send_data(content.into(), true));
+            let (head, body) = response.await.unwrap().into_parts();
+            (head, http2::read(body).await.0)
+        };
+        let (head, content) = ask("gzip", gzip(b"hello hello")).await;
+        assert_eq!((head.status.as_u16(), &head.headers["content-encoding"]), (200, &"gzip".parse().unwrap()));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&content[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, page());
+        for (coding, content, status) in
+            [("gzip", gzip(&vec![0; 1 << 20]), 413), ("gzip", b"nope".to_vec(), 400), ("identity", vec![0; 65537], 413)]
+        {
+            assert_eq!(ask(coding, content).await.0.status.as_u16(), status);
+        }
+        assert_eq!(ask("identity", b"abc".to_vec()).await.0.status.as_u16(), 200, "the connection goes on");
+    });
+    let heads = upstream.heads.lock().unwrap();
+    let lengths: Vec<usize> = heads.iter().map(|head| content_length(head)).collect();
+    assert_eq!(lengths, [11, 3], "the hosts, of HTTP/1.1, are told the length");
 }
