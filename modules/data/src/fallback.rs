@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use ringway_api::{Action, Body, FilterCx, FilterStats, Request, Response, ResponseHead, Stat, StreamCx, StreamFilter};
+use ringway_api::{
+    Action, Body, FilterCx, FilterStats, LocalSource, Request, Response, ResponseFlags, ResponseHead, Stat, StreamCx,
+    StreamFilter,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -100,7 +103,8 @@ impl StreamFilter for Fallback {
             page.apply(&mut captured, response);
         }
         self.plan.fields.apply(&mut captured, response);
-        response.head.local = None;
+        // For others it is no failure any more, and nothing to be kept.
+        response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, "fallback");
     }
 }
 

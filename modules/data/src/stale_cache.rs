@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_api::{
-    Action, Body, ByteSize, Chunk, Env, FilterCx, FilterStats, Headers, Known, Millis, Request, Response, ResponseHead,
-    Stat, StreamCx, StreamFilter,
+    Action, Body, ByteSize, Chunk, Env, FilterCx, FilterStats, Headers, Known, LocalSource, Millis, Request, Response,
+    ResponseFlags, ResponseHead, Stat, StreamCx, StreamFilter,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -187,6 +187,8 @@ impl StaleCache {
         // RFC 9111, section 5.1, and RFC 9211.
         let set = head.headers.set("age", age.as_bytes()).and(head.headers.append("cache-status", status.as_bytes()));
         debug_assert!(set.is_ok());
+        // It is nothing to be kept anew.
+        head.set_local(LocalSource::Filter, ResponseFlags::NONE, "stale_if_error");
         let body = if entry.content.is_empty() { Body::Empty } else { Body::Full(entry.content.clone()) };
         // What is replaced may be what the store records.
         drop(store);

@@ -122,7 +122,7 @@ fn a_failure_is_answered_with_something_else() {
         assert_eq!(counted, i64::from(served), "{on} {was}");
         if served {
             assert_eq!(response.head.status, 203);
-            assert!(response.head.local.is_none(), "others see a response like any other");
+            assert_eq!(response.head.local.as_ref().unwrap().source, LocalSource::Filter);
             assert_eq!(field(&response.head.headers, "x-degraded").is_some(), local, "a host gives no details");
             assert_eq!(read(response.body).data, br#"{"for":"a","items":[]}"#);
         } else {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use ringway_api::{Blame, Body, BodyError, Chunk, Frame, LocalReply, Response, ResponseFlag};
+use ringway_api::{Blame, Body, BodyError, Chunk, Frame, LocalReply, LocalSource, Response, ResponseFlag};
 use ringway_filters::StaleCache;
 use serde_json::{Value, json};
 
@@ -46,12 +46,17 @@ fn what_was_there_before_is_served_while_the_upstream_is_down() {
         let (response, content) = ask(&worker, "/a", &[], failure);
         let headers = &response.head.headers;
         assert_eq!((response.head.status.as_u16(), &*content.data), (200, &b"hello"[..]));
-        assert!(response.head.local.is_none());
+        assert_eq!(response.head.local.as_ref().unwrap().source, LocalSource::Filter);
         assert_eq!(field(headers, "content-type"), Some("text/plain"));
         assert_eq!(field(headers, "age"), Some("23"));
         assert_eq!(field(headers, "cache-status"), Some("ringway; hit; ttl=-13; detail=stale-if-error"));
     }
     assert_eq!(worker.stat("hits_stale"), 3);
+    // Nor does another cache keep what this one, or anything else here, answers.
+    let other = Worker::of::<StaleCache>(Value::Null);
+    let (served, _) = ask(&worker, "/a", &[], down());
+    ask(&other, "/a", &[], served);
+    assert_eq!(other.stat("stored"), 0);
     // Nothing is served from the cache while the upstream is well, or says what is not its failure.
     assert_eq!(ask(&worker, "/a", &[], answer(404, &[], Body::Empty)).0.head.status, 404);
     assert_eq!(stale(&worker, "/b", &[]), None);
