@@ -16,6 +16,9 @@ pub enum Coding {
 }
 
 impl Coding {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",

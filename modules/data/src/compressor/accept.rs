@@ -18,44 +18,39 @@ pub(crate) enum Choice {
     NoField,
 }
 
-/// Weights in thousandths.
-#[derive(Clone, Copy, Default)]
-struct Weights {
-    own: Option<u16>,
-    any: Option<u16>,
-}
-
 /// Chooses among `codings`; of those of equal weight the first one.
 pub(crate) fn choose(headers: &Headers, codings: &[Coding]) -> Choice {
-    const NAME: &str = "accept-encoding";
-    if headers.first(NAME).is_none() {
-        return Choice::NoField;
-    }
-    let weight = |is: &dyn Fn(&[u8]) -> bool| {
-        let mut weights = Weights::default();
-        for (name, weight) in field_list::members(headers, NAME).filter_map(member) {
-            if is(name) {
-                weights.own = weights.own.max(Some(weight));
+    // Weights in thousandths, of those that are named.
+    let mut named: [Option<u16>; Coding::COUNT] = Default::default();
+    let (mut any, mut identity, mut there) = (None, None, false);
+    for value in headers.all("accept-encoding") {
+        there = true;
+        for (name, weight) in field_list::split(value).filter_map(member) {
+            let coding = codings.iter().position(|coding| coding.is_named(name));
+            if let Some(own) = coding.and_then(|at| named.get_mut(at)) {
+                *own = (*own).max(Some(weight));
             } else if name == b"*" {
-                weights.any = Some(weight);
+                any = Some(weight);
+            } else if name.eq_ignore_ascii_case(b"identity") {
+                identity = Some(weight);
             }
         }
-        weights
-    };
+    }
+    if !there {
+        return Choice::NoField;
+    }
     let mut best = None;
-    for coding in codings {
-        let weights = weight(&|name| coding.is_named(name));
-        let own = weights.own.or(weights.any).unwrap_or(0);
+    for (coding, own) in codings.iter().zip(named) {
+        let own = own.or(any).unwrap_or(0);
         if own > 0 && best.is_none_or(|(_, most)| own > most) {
             best = Some((*coding, own));
         }
     }
-    let identity = weight(&|name| name.eq_ignore_ascii_case(b"identity"));
     match best {
         // What is not named is acceptable, but not preferred.
-        Some((coding, most)) if identity.own.unwrap_or(0) <= most => Choice::Coding(coding),
+        Some((coding, most)) if identity.unwrap_or(0) <= most => Choice::Coding(coding),
         Some(_) => Choice::Identity,
-        None if identity.own.is_some_and(|own| own > 0) => Choice::Identity,
+        None if identity.is_some_and(|own| own > 0) => Choice::Identity,
         None => Choice::None,
     }
 }
