@@ -21,6 +21,8 @@ use crate::text_match::{TextMatch, TextMatchConfig};
 /// replies to calls of gRPC and other protocols.
 pub struct MapLocalReplies {
     mappings: Arc<[Mapping]>,
+    /// One of them says something of the request.
+    early: bool,
     stats: FilterStats,
 }
 
@@ -108,7 +110,8 @@ impl StreamFilter for MapLocalReplies {
     }
 
     fn build(mappings: Arc<Self::Compiled>, _: Option<&Self>, cx: FilterCx) -> Self {
-        Self { mappings: Arc::clone(&mappings), stats: cx.stats }
+        let early = mappings.iter().any(Mapping::is_early);
+        Self { mappings: Arc::clone(&mappings), early, stats: cx.stats }
     }
 
     fn on_request(&self, state: &mut Self::State, request: &mut Request, cx: &StreamCx) -> Action {
@@ -117,8 +120,7 @@ impl StreamFilter for MapLocalReplies {
             return Action::Continue;
         }
         // No memory is taken where no operator asks for anything of the request.
-        let early = self.mappings.iter().any(Mapping::is_early);
-        let captured = self.mappings.iter().filter(|_| early).map(|mapping| {
+        let captured = self.mappings.iter().filter(|_| self.early).map(|mapping| {
             let mut captured = Captured::new();
             if let Some(page) = &mapping.page {
                 page.capture(head, &cx.conn.info, &mut captured);
