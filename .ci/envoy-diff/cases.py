@@ -1,6 +1,7 @@
 """Equivalent configurations, and what is sent through them."""
 
 
+import filters_http
 import matching
 import resilience
 import routing
@@ -102,5 +103,5 @@ def filled(cluster, places):
     return {**cluster, "ports": [places.get(port, port) if isinstance(port, str) else port for port in cluster["ports"]]}
 
 
-CASES = [*matching.CASES, *routing.CASES, *resilience.CASES]
+CASES = [*matching.CASES, *routing.CASES, *resilience.CASES, *filters_http.CASES]
 assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"

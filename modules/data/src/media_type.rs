@@ -1,5 +1,15 @@
 //! The media types of gRPC and gRPC-Web.
 
+use ringway_api::{Known, RequestHead};
+
+/// Whether a request is a call, of gRPC or of a protocol of framed calls: its client understands no other response than
+/// that of its protocol.
+pub(crate) fn is_call(head: &RequestHead) -> bool {
+    let kind = || head.headers.known(Known::ContentType);
+    let triple = || kind().is_some_and(|kind| kind.starts_with(b"application/triple"));
+    !head.version.is_http() || kind().and_then(MediaType::parse).is_some() || triple()
+}
+
 /// A media type of the gRPC family, such as `application/grpc-web-text+proto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MediaType<'a> {

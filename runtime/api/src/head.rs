@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::{Body, Headers, InvalidField, Known, Span};
+use crate::{Body, Headers, InvalidField, Known, ResponseFlags, Span};
 
 /// The protocol version a message arrived in, for logs, `Via` and framing rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,12 +200,44 @@ pub struct ResponseHead {
     pub version: Version,
     /// The fields.
     pub headers: Headers,
+    /// Where a response comes from that no host has sent. On the heap: hardly a response has it, and each has room for
+    /// it otherwise.
+    pub local: Option<Box<LocalOrigin>>,
+}
+
+/// Where a response comes from that no host has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalOrigin {
+    /// Who made it.
+    pub source: LocalSource,
+    /// The status that it had; the head's is another one where the protocol says it otherwise, gRPC for one.
+    pub status: StatusCode,
+    /// The flags it is logged with.
+    pub flags: ResponseFlags,
+    /// One word for what happened, such as `route_not_found`.
+    pub details: &'static str,
+}
+
+/// Who has made a response that no host has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalSource {
+    /// The proxy, or a filter by [`Action::Reply`](crate::Action::Reply): it says why there is no other response.
+    Reply,
+    /// The route: an answer that is written down, or a redirect.
+    Route,
+    /// A filter, by [`Action::Respond`](crate::Action::Respond).
+    Filter,
 }
 
 impl ResponseHead {
     /// A response made here, without fields.
     pub fn new(status: StatusCode) -> Self {
         Self { status, ..Self::default() }
+    }
+
+    /// Notes that no host has sent it.
+    pub fn set_local(&mut self, source: LocalSource, flags: ResponseFlags, details: &'static str) {
+        self.local = Some(Box::new(LocalOrigin { source, status: self.status, flags, details }));
     }
 
     /// Sets `content-type`.

@@ -40,7 +40,7 @@ pub use error::{Blame, ConnError, ExchangeError, ExchangeErrorKind};
 pub use exchange::{BodyStart, Exchange, ExchangeEvent, UpstreamConn};
 pub use filter::{Action, DynFilter, DynStreamFilter, FilterCx, FilterSpec, Resume, StreamFilter};
 pub use flags::{ResponseFlag, ResponseFlags};
-pub use head::{Request, RequestHead, Response, ResponseHead, Scheme, Tunnel, Version};
+pub use head::{LocalOrigin, LocalSource, Request, RequestHead, Response, ResponseHead, Scheme, Tunnel, Version};
 pub use headers::{Headers, InvalidField, Known, Line, Span};
 pub use io::Io;
 pub use protocol::{Protocol, ProtocolKind, ProtocolSpec, Sniff};

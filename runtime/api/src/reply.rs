@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::{Body, Chunk, Known, Response, ResponseFlag, ResponseFlags, ResponseHead};
+use crate::{Body, Chunk, Known, LocalSource, Response, ResponseFlag, ResponseFlags, ResponseHead};
 
 /// A reply made from nothing: it never repeats what the request said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl LocalReply {
 
     /// As a response. Protocols that speak another language than status codes translate it.
     pub fn response(&self) -> Response {
-        let mut head = ResponseHead::new(self.status);
+        let mut head = self.head(self.status);
         let body = if self.body.is_empty() {
             Body::Empty
         } else {
@@ -61,12 +61,20 @@ impl LocalReply {
             429 | 502..=504 => b"14",
             _ => b"2",
         };
-        let mut head = ResponseHead::new(StatusCode::OK).with_content_type("application/grpc");
+        let mut head = self.head(StatusCode::OK).with_content_type("application/grpc");
         let status = head.headers.append("grpc-status", code);
         let message = if self.body.is_empty() { self.details } else { self.body };
         // Ours are printable ASCII without `%`, which need no encoding.
         let message = head.headers.append("grpc-message", message.as_bytes());
         debug_assert!(status.is_ok() && message.is_ok());
         Response { head, body: Body::Empty }
+    }
+
+    /// A head that tells filters where it comes from.
+    fn head(&self, status: StatusCode) -> ResponseHead {
+        let mut head = ResponseHead::new(self.status);
+        head.set_local(LocalSource::Reply, self.flags, self.details);
+        head.status = status;
+        head
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
-use ringway_filters::{DubboToTriple, GrpcHealthCheck, GrpcJson, GrpcWeb, HttpToDubbo};
+use ringway_filters::{Buffer, Compressor, Cors, Csrf, Decompressor, DubboToTriple, Fallback, GrpcHealthCheck, GrpcJson, GrpcWeb, HeaderMutation, HttpToDubbo, MapLocalReplies, RequestLimits, StaleCache};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
@@ -31,6 +31,16 @@ pub(crate) const FILTERS: &[FilterSpec] = &[
     FilterSpec::of::<GrpcJson>(),
     FilterSpec::of::<HttpToDubbo>(),
     FilterSpec::of::<DubboToTriple>(),
+    FilterSpec::of::<Cors>(),
+    FilterSpec::of::<Csrf>(),
+    FilterSpec::of::<HeaderMutation>(),
+    FilterSpec::of::<Compressor>(),
+    FilterSpec::of::<Decompressor>(),
+    FilterSpec::of::<Buffer>(),
+    FilterSpec::of::<RequestLimits>(),
+    FilterSpec::of::<MapLocalReplies>(),
+    FilterSpec::of::<Fallback>(),
+    FilterSpec::of::<StaleCache>(),
 ];
 
 /// The load balancers.

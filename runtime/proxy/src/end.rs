@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Address, ConnCx, EndReason, Io, LocalReply, Observer, RequestHead, Response, ResponseFlag, ResponseFlags,
-    ResponseHead, StreamCx, StreamEnd, Time, Version,
+    Address, ConnCx, EndReason, Io, LocalReply, LocalSource, Observer, RequestHead, Response, ResponseFlag,
+    ResponseFlags, ResponseHead, StreamCx, StreamEnd, Time, Version,
 };
 use ringway_config::Route;
 use ringway_telemetry::{Captured, StreamRecord};
@@ -127,6 +127,7 @@ impl<I: Io> StreamGuard<I> {
     ) -> Response {
         self.view.forward.mark_local(&mut response.head.headers);
         self.details = "direct_response";
+        response.head.set_local(LocalSource::Route, ResponseFlags::NONE, self.details);
         let facts = Facts { cx, route, weighted: None, cluster: None, host: None };
         edits::response(&facts, Some(asked), &mut response.head);
         response

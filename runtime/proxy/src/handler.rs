@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, Blame, Body, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, Reply, Request, Response,
-    ResponseFlag, ResponseHead, StreamCx,
+    Action, Blame, Body, ExchangeError, ExchangeErrorKind, Handler, Io, LocalReply, LocalSource, Reply, Request,
+    Response, ResponseFlag, ResponseFlags, ResponseHead, StreamCx,
 };
 use ringway_config::RouteAction;
 use ringway_upstream::AcquireError;
@@ -80,6 +80,7 @@ impl<I: Io> StreamHandler<I> {
             Action::Respond(mut response) => {
                 view.forward.mark_local(&mut response.head.headers);
                 guard.details("filter_response");
+                response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, "filter_response");
                 *response
             }
             Action::Reset => return None,

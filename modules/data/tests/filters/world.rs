@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Action, Body, BodyError, BodyStream, Chunk, DynStreamFilter, FilterCx, FilterSpec, FilterStats, Frame, Headers,
-    Request, RequestHead, Response, ResponseHead, StreamCx, StreamFilter,
+    Action, Body, BodyError, BodyStream, Chunk, DynFilter, DynStreamFilter, FilterCx, FilterSpec, FilterStats, Frame,
+    Headers, Request, RequestHead, Response, ResponseHead, Stat, StreamCx, StreamFilter,
 };
 use ringway_testkit::{Sim, test_conn};
 use serde_json::Value;
@@ -18,6 +18,16 @@ use serde_json::Value;
 pub(crate) struct Stream {
     filter: Box<dyn DynStreamFilter>,
     cx: StreamCx,
+    of: Worker,
+}
+
+/// A filter on its worker, for many streams.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    filter: Rc<dyn DynFilter>,
+    names: &'static [Stat],
+    stats: FilterStats,
+    pub(crate) sim: Sim,
 }
 
 /// What a body holds, read to its end.
@@ -35,15 +45,42 @@ pub(crate) fn options_error<F: StreamFilter>(options: Value) -> Option<String> {
     (FilterSpec::of::<F>().compile)(options).err()
 }
 
-impl Stream {
+impl Worker {
     pub(crate) fn of<F: StreamFilter>(options: Value) -> Self {
+        Self::after::<F>(options, None)
+    }
+
+    /// The filter that takes the place of `old`.
+    pub(crate) fn after<F: StreamFilter>(options: Value, old: Option<&Self>) -> Self {
         let spec = FilterSpec::of::<F>();
         let compiled = (spec.compile)(options).unwrap();
-        let cx = StreamCx::new(test_conn(&Sim::new(1)));
+        let sim = old.map_or_else(|| Sim::new(1), |old| old.sim.clone());
         let stats = FilterStats::new(spec.stats.len());
-        let build = FilterCx { env: Rc::clone(&cx.conn.env), stats, workers: 1 };
-        let filter = (spec.build)(compiled, None, build).unwrap();
-        Self { filter: filter.stream(), cx }
+        let build = FilterCx { env: sim.env(), stats: stats.clone(), workers: 1 };
+        let filter = (spec.build)(compiled, old.map(|old| &*old.filter), build).unwrap();
+        Self { filter, names: spec.stats, stats, sim }
+    }
+
+    pub(crate) fn stream(&self) -> Stream {
+        let cx = StreamCx::new(test_conn(&self.sim));
+        Stream { filter: Rc::clone(&self.filter).stream(), cx, of: self.clone() }
+    }
+
+    /// What the filter has counted.
+    pub(crate) fn stat(&self, name: &str) -> i64 {
+        let at = self.names.iter().position(|stat| stat.name == name).unwrap();
+        self.stats.cells()[at].value()
+    }
+}
+
+impl Stream {
+    pub(crate) fn of<F: StreamFilter>(options: Value) -> Self {
+        Worker::of::<F>(options).stream()
+    }
+
+    /// What the filter has counted.
+    pub(crate) fn stat(&self, name: &str) -> i64 {
+        self.of.stat(name)
     }
 
     pub(crate) fn request(&mut self, request: &mut Request) -> Action {
@@ -52,6 +89,15 @@ impl Stream {
 
     pub(crate) fn trailers(&mut self, trailers: &[(&str, &str)]) {
         self.filter.on_trailers(&fields(trailers));
+    }
+
+    /// What a request comes to once the filter has waited for what it waits for.
+    pub(crate) fn settled(&mut self, request: &mut Request) -> Action {
+        let mut action = self.request(request);
+        while let Action::Wait(wait) = action {
+            action = self.of.sim.clone().block_on(wait)(request);
+        }
+        action
     }
 
     pub(crate) fn response(&mut self, response: &mut Response) {
@@ -63,6 +109,12 @@ pub(crate) fn post(path: &str, fields: &[(&str, &str)], body: Body) -> Request {
     let mut head = RequestHead::new(Method::POST, "example.com", path);
     fields.iter().for_each(|(name, value)| head.headers.append(name, value.as_bytes()).unwrap());
     Request { head, body }
+}
+
+pub(crate) fn request(method: Method, path: &str, fields: &[(&str, &str)]) -> Request {
+    let mut request = post(path, fields, Body::Empty);
+    request.head.method = method;
+    request
 }
 
 pub(crate) fn answer(status: u16, fields: &[(&str, &str)], body: Body) -> Response {

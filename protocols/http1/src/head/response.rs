@@ -103,7 +103,7 @@ fn assemble(bytes: &[u8], fields: Fields, minor: u8, code: u16, asked: Asked<'_>
     };
     let keep_alive = http_1_1 && !fields.connection.close && framing != Framing::UntilClose;
     let version = if http_1_1 { Version::Http11 } else { Version::Http10 };
-    Ok(ResponseParts { head: ResponseHead { status, version, headers }, framing, keep_alive })
+    Ok(ResponseParts { head: ResponseHead { status, version, headers, local: None }, framing, keep_alive })
 }
 
 /// Whether the response goes over to the protocol that was asked for (RFC 9110, section 15.2.2).
