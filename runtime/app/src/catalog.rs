@@ -1,7 +1,7 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
-use ringway_filters::{GrpcHealthCheck, GrpcWeb, HttpToDubbo};
+use ringway_filters::{Fault, GrpcHealthCheck, GrpcWeb, HttpToDubbo, IpAccess, LocalRateLimit};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
@@ -25,8 +25,12 @@ pub(crate) const PROTOCOLS: &[ProtocolEntry<Stream>] = &[
 ];
 
 /// The stream filters.
-pub(crate) const FILTERS: &[FilterSpec] =
-    &[FilterSpec::of::<GrpcWeb>(), FilterSpec::of::<GrpcHealthCheck>(), FilterSpec::of::<HttpToDubbo>()];
+pub(crate) const FILTERS: &[FilterSpec] = &[
+    FilterSpec::of::<GrpcWeb>(),
+    FilterSpec::of::<GrpcHealthCheck>(),
+    FilterSpec::of::<HttpToDubbo>(),
+    FilterSpec::of::<Fault>(),
+];
 
 /// The load balancers.
 pub(crate) const BALANCERS: &[BalancerSpec] = &[
