@@ -12,8 +12,8 @@ use ringway_api::{
     Stat, StreamCx, StreamFilter, Time,
 };
 
-pub use self::options::{Compiled, DescriptorConfig, EntryConfig, LocalRateLimitConfig};
-use self::options::{Descriptor, Entry};
+use self::options::{Compiled, Descriptor, Entry};
+pub use self::options::{DescriptorConfig, EntryConfig, LocalRateLimitConfig};
 use crate::token_bucket::{KeyedBuckets, Lease, Quota, Rate, TokenBucket};
 
 /// Answers requests for which there is no token with 429.
