@@ -1,7 +1,10 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
-use ringway_filters::{Fault, GrpcHealthCheck, GrpcWeb, HttpToDubbo, IpAccess, LocalRateLimit};
+use ringway_filters::{
+    AdaptiveConcurrency, BandwidthLimit, ConcurrencyLimit, Fault, GrpcHealthCheck, GrpcWeb, HttpToDubbo, IpAccess,
+    LoadShed, LocalRateLimit,
+};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
