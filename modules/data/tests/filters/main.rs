@@ -7,5 +7,6 @@ mod grpc_health_check;
 mod grpc_web;
 mod http_to_dubbo;
 mod limits;
+mod load;
 mod site;
 mod world;
