@@ -33,6 +33,12 @@ pub(crate) const FILTERS: &[FilterSpec] = &[
     FilterSpec::of::<GrpcHealthCheck>(),
     FilterSpec::of::<HttpToDubbo>(),
     FilterSpec::of::<Fault>(),
+    FilterSpec::of::<LocalRateLimit>(),
+    FilterSpec::of::<IpAccess>(),
+    FilterSpec::of::<AdaptiveConcurrency>(),
+    FilterSpec::of::<ConcurrencyLimit>(),
+    FilterSpec::of::<BandwidthLimit>(),
+    FilterSpec::of::<LoadShed>(),
 ];
 
 /// The load balancers.
