@@ -41,7 +41,7 @@ enum Condition {
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
-    Contains(memchr::memmem::Finder<'static>),
+    Contains(Box<memchr::memmem::Finder<'static>>),
     Regex(Regex),
 }
 
@@ -67,7 +67,7 @@ impl HeaderMatch {
         kinds.extend(config.prefix.map(|text| Condition::Prefix(bytes(text))));
         kinds.extend(config.suffix.map(|text| Condition::Suffix(bytes(text))));
         let finder = |text: String| memchr::memmem::Finder::new(text.as_bytes()).into_owned();
-        kinds.extend(config.contains.map(|text| Condition::Contains(finder(text))));
+        kinds.extend(config.contains.map(|text| Condition::Contains(Box::new(finder(text)))));
         if let Some(pattern) = config.safe_regex {
             let regex = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_SIZE).build();
             kinds.push(Condition::Regex(regex.map_err(|error| format!("safe_regex: {error}"))?));
