@@ -1,33 +1,51 @@
 //! Sheds load by priority: what matters least is refused first.
 
+mod loop_delay;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, FilterCx, FilterStats, LocalReply, Request, Response, ResponseFlag, Stat, StreamCx, StreamFilter,
+    Action, Env, FilterCx, FilterStats, LocalReply, Millis, Request, Response, ResponseFlag, Stat, StreamCx,
+    StreamFilter,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::loop_delay::LoopDelay;
 use crate::header_match::{HeaderMatch, HeaderMatchConfig};
 use crate::held::{Kept, hold};
 use crate::percent::Percent;
 
-/// Answers requests with 503 when so many are under way on their worker that there is no room for those of their priority.
+/// Answers requests with 503 when their worker has so much to do that there is no room for those of their priority.
 pub struct LoadShed {
     options: Arc<Compiled>,
-    active: Rc<Cell<u32>>,
+    load: Rc<Load>,
     stats: FilterStats,
 }
 
-/// The options of [`LoadShed`].
+/// What a worker has to do.
+struct Load {
+    env: Rc<dyn Env>,
+    active: Cell<u32>,
+    delay: LoopDelay,
+    /// Somebody measures the delay: while requests are under way, and no longer.
+    watched: Cell<bool>,
+}
+
+/// The options of [`LoadShed`]: `max_active_requests`, `max_loop_delay` or both.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadShedConfig {
     /// Requests under way at most, on each worker.
-    pub max_active_requests: u32,
+    #[serde(default)]
+    pub max_active_requests: Option<u32>,
+    /// How much later than planned a worker may come to what it has to do, on average over a short time.
+    #[serde(default)]
+    pub max_loop_delay: Option<Millis>,
     /// Requests that matter most. They have all the room there is.
     #[serde(default)]
     pub high: PriorityConfig,
@@ -48,7 +66,7 @@ pub struct LoadShedConfig {
 pub struct PriorityConfig {
     /// Which requests these are: those that meet all of these conditions. None, by default.
     pub headers: Vec<HeaderMatchConfig>,
-    /// The part of `max_active_requests` up to which they are let through.
+    /// The part of `max_active_requests` and of `max_loop_delay` up to which they are let through.
     pub share: Option<Percent>,
 }
 
@@ -57,9 +75,17 @@ pub struct PriorityConfig {
 pub struct Compiled {
     high: Vec<HeaderMatch>,
     low: Vec<HeaderMatch>,
-    /// How many may be under way, by priority.
-    room: [u32; 3],
+    /// By priority.
+    room: [Room; 3],
+    watch: bool,
     dry_run: bool,
+}
+
+/// Up to where requests are let through.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    active: u32,
+    delay: Duration,
 }
 
 /// How much a request matters; also its row of [`LoadShed::STATS`].
@@ -75,7 +101,7 @@ enum Priority {
 pub struct State(Option<Running>);
 
 struct Running {
-    active: Rc<Cell<u32>>,
+    load: Rc<Load>,
     stats: FilterStats,
 }
 
@@ -99,9 +125,12 @@ impl StreamFilter for LoadShed {
     type State = State;
 
     fn compile(config: LoadShedConfig) -> Result<Compiled, String> {
-        let LoadShedConfig { max_active_requests: max, high, low, normal_share, dry_run } = config;
-        if max == 0 {
-            return Err("max_active_requests: at least 1".to_owned());
+        let LoadShedConfig { max_active_requests, max_loop_delay, high, low, normal_share, dry_run } = config;
+        if max_active_requests.is_none() && max_loop_delay.is_none() {
+            return Err("`max_active_requests`, `max_loop_delay` or both are needed".to_owned());
+        }
+        if max_active_requests == Some(0) || max_loop_delay == Some(Millis(0)) {
+            return Err("max_active_requests, max_loop_delay: at least 1".to_owned());
         }
         let shares = [
             high.share.unwrap_or(Percent::ALL).fraction(),
@@ -114,18 +143,22 @@ impl StreamFilter for LoadShed {
         Ok(Compiled {
             high: HeaderMatch::compile_all(high.headers, "high.headers")?,
             low: HeaderMatch::compile_all(low.headers, "low.headers")?,
-            room: shares.map(|share| (f64::from(max) * share).ceil() as u32),
+            room: shares.map(|share| Room {
+                active: max_active_requests.map_or(u32::MAX, |max| (f64::from(max) * share).ceil() as u32),
+                delay: max_loop_delay.map_or(Duration::MAX, |max| max.duration().mul_f64(share)),
+            }),
+            watch: max_loop_delay.is_some(),
             dry_run,
         })
     }
 
     fn build(options: Arc<Compiled>, old: Option<&Self>, cx: FilterCx) -> Self {
-        let active = old.map_or_else(Rc::default, |old| Rc::clone(&old.active));
-        Self { options, active, stats: cx.stats }
+        let load = old.map_or_else(|| Rc::new(Load::new(cx.env)), |old| Rc::clone(&old.load));
+        Self { options, load, stats: cx.stats }
     }
 
     fn on_request(&self, state: &mut State, request: &mut Request, _: &StreamCx) -> Action {
-        let Compiled { high, low, room: [for_high, for_normal, for_low], dry_run } = &*self.options;
+        let Compiled { high, low, room: [for_high, for_normal, for_low], dry_run, .. } = &*self.options;
         let is = |conditions: &[HeaderMatch]| !conditions.is_empty() && HeaderMatch::all(conditions, &request.head);
         let (priority, room) = if is(high) {
             (Priority::High, for_high)
@@ -134,7 +167,7 @@ impl StreamFilter for LoadShed {
         } else {
             (Priority::Normal, for_normal)
         };
-        if self.active.get() >= *room {
+        if !self.load.fits(*room) {
             if !dry_run {
                 self.stats.inc(priority as usize);
                 // The flag has the reply say `x-envoy-overloaded`.
@@ -143,9 +176,12 @@ impl StreamFilter for LoadShed {
             }
             self.stats.inc(row::SHADOW);
         }
-        self.active.set(self.active.get() + 1);
+        self.load.active.set(self.load.active.get() + 1);
+        if self.options.watch {
+            Load::watch(&self.load);
+        }
         self.stats.inc(row::ACTIVE);
-        state.0 = Some(Running { active: Rc::clone(&self.active), stats: self.stats.clone() });
+        state.0 = Some(Running { load: Rc::clone(&self.load), stats: self.stats.clone() });
         Action::Continue
     }
 
@@ -160,13 +196,42 @@ impl StreamFilter for LoadShed {
 const NORMAL_SHARE: f64 = 0.9;
 const LOW_SHARE: f64 = 0.6;
 
+impl Load {
+    fn new(env: Rc<dyn Env>) -> Self {
+        Self { env, active: Cell::new(0), delay: LoopDelay::default(), watched: Cell::new(false) }
+    }
+
+    fn fits(&self, room: Room) -> bool {
+        self.active.get() < room.active && self.delay.average() < room.delay
+    }
+
+    /// Measures the delay until no request is under way. An idle worker has nothing to wake up for.
+    fn watch(this: &Rc<Self>) {
+        if this.watched.replace(true) {
+            return;
+        }
+        let load = Rc::clone(this);
+        this.env.spawn(Box::pin(async move {
+            let mut timer = load.env.timer();
+            while load.active.get() > 0 {
+                let planned = load.env.now() + LoopDelay::INTERVAL;
+                timer.set(planned);
+                timer.expired().await;
+                load.delay.note(load.env.now().since(planned));
+            }
+            load.delay.forget();
+            load.watched.set(false);
+        }));
+    }
+}
+
 impl Kept for Running {
     fn complete(self) {}
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.active.set(self.active.get() - 1);
+        self.load.active.set(self.load.active.get() - 1);
         self.stats.dec(row::ACTIVE);
     }
 }

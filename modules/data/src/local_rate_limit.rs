@@ -115,6 +115,8 @@ impl StreamFilter for LocalRateLimit {
             debug_assert!(set.is_ok(), "checked, or a number");
         };
         if state.limited {
+            // Tells clients, and retries by `envoy-ratelimited`, who it was.
+            set("x-envoy-ratelimited", b"true");
             self.options.response_headers.iter().for_each(|(name, value)| set(name, value.as_bytes()));
         }
         if self.options.x_ratelimit_headers

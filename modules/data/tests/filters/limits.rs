@@ -41,6 +41,7 @@ fn responses_say_what_is_left() {
         let head = visit.answer(Body::Empty).head;
         let text = |name: &str| field(&head.headers, name).unwrap_or("-").to_owned();
         let [limit, left, reset] = ["limit", "remaining", "reset"].map(|name| text(&format!("x-ratelimit-{name}")));
+        assert_eq!(field(&head.headers, "x-envoy-ratelimited").is_some(), status != 200);
         seen.push(format!("{status} {limit} {left} {reset} {}", text("x-why")));
     }
     assert_eq!(seen, ["200 2 1 2 -", "200 2 0 3 -", "503 2 0 3 slow down"]);

@@ -208,6 +208,7 @@ fn what_matters_least_is_shed_first() {
     open.truncate(4);
     assert_eq!((site.status(&priority("low")), site.stat("rq_active")), (200, 4));
     for (options, says) in [
+        (json!({}), "`max_active_requests`, `max_loop_delay` or both"),
         (json!({ "max_active_requests": 0 }), "max_active_requests"),
         (json!({ "max_active_requests": 1, "low": { "share": 95 } }), "shares"),
     ] {
@@ -216,4 +217,20 @@ fn what_matters_least_is_shed_first() {
     let site = Site::of::<LoadShed>(json!({ "max_active_requests": 1, "dry_run": true }));
     let _one = self::open(&site);
     assert_eq!((site.status(&[]), site.stat("shadow_shed"), site.stat("normal_shed")), (200, 1, 0));
+}
+
+#[test]
+fn delays_are_measured_while_there_is_something_to_delay() {
+    let site = Site::of::<LoadShed>(json!({ "max_loop_delay": "50ms" }));
+    assert_eq!(site.sim.tasks(), 0);
+    let three: Vec<_> = (0..3).map(|_| open(&site)).collect();
+    site.sim.advance(Duration::from_secs(1));
+    assert_eq!(site.sim.tasks(), 1, "one for all");
+    assert_eq!(site.status(&[]), 200);
+    drop(three);
+    site.sim.advance(Duration::from_secs(1));
+    assert_eq!(site.sim.tasks(), 0, "an idle worker sleeps");
+    let _one = open(&site);
+    site.sim.run_until_quiet();
+    assert_eq!(site.sim.tasks(), 1);
 }
