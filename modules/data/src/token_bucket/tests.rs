@@ -154,3 +154,25 @@ fn rates_are_checked() {
     assert!(compile(1, Some(u32::MAX), 1).is_err());
     assert!(Rate::per_second(0, 1).is_err());
 }
+
+#[test]
+fn threads_take_no_more_than_there_is() {
+    let now = Time(0);
+    for max in [100, 10_000] {
+        let bucket = Arc::new(TokenBucket::new(rate(max, 1, 3_600_000), 4, now));
+        let keyed = KeyedBuckets::new(rate(max, 1, 3_600_000), 8, now);
+        assert!(keyed.try_take("key", now).granted);
+        let taken: Vec<(usize, usize)> = std::thread::scope(|scope| {
+            let take = || {
+                let lease = bucket.lease();
+                let leased = (0..max).filter(|_| lease.try_take(now)).count();
+                (leased, (0..max).filter(|_| keyed.try_take("key", now).granted).count())
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let leased: usize = taken.iter().map(|(leased, _)| leased).sum();
+        assert!((u64::from(max) - bucket.error()..=u64::from(max)).contains(&(leased as u64)), "{leased} of {max}");
+        assert_eq!(taken.iter().map(|(_, keyed)| keyed).sum::<usize>(), max as usize - 1);
+    }
+}
