@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::field_list;
-use crate::fraction::Percent;
+use crate::percent::Percent;
 use crate::text_match::{TextMatch, TextMatchConfig};
 
 /// Tells browsers which origins may use what is served, and answers their preflights.
@@ -133,7 +133,7 @@ impl StreamFilter for Cors {
         let policy = &*self.policy;
         let fields = &request.head.headers;
         let Some(origin) = fields.first("origin").filter(|origin| !origin.is_empty()) else { return Action::Continue };
-        let enforced = policy.enabled.takes(|| self.env.random());
+        let enforced = policy.enabled.hits(self.env.random());
         if !enforced && !policy.shadow {
             return Action::Continue;
         }

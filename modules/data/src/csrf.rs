@@ -8,7 +8,7 @@ use ringway_api::{Action, Env, FilterCx, FilterStats, LocalReply, Request, Reque
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::fraction::Percent;
+use crate::percent::Percent;
 use crate::text_match::{TextMatch, TextMatchConfig};
 
 /// Refuses `POST`, `PUT`, `PATCH` and `DELETE` whose origin is not the site that they go to.
@@ -78,7 +78,7 @@ impl StreamFilter for Csrf {
         if ![Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(&head.method) {
             return Action::Continue;
         }
-        let enforced = self.policy.enabled.takes(|| self.env.random());
+        let enforced = self.policy.enabled.hits(self.env.random());
         if !enforced && !self.policy.shadow {
             return Action::Continue;
         }

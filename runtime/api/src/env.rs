@@ -13,7 +13,8 @@ use crate::Address;
 /// A boxed future that stays on its worker.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// A point of monotonic time: nanoseconds since an origin that only differences depend on.
+/// A point of monotonic time: nanoseconds since an origin that all workers of a process share; only differences mean
+/// something. Workers look at their clocks at different moments: a time of another worker may lie ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 

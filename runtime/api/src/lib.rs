@@ -1,8 +1,8 @@
 //! The narrow waist of Ringway: the message types, plug-in traits and [`Env`] that everything else meets in.
 //!
 //! Protocols and filters know this crate alone; the engine, the proxy and the test kit implement or drive what is
-//! declared here. It does no I/O, reads no clock and has no `unsafe` of its own. Nothing here is `Send`: a value
-//! belongs to the worker that made it.
+//! declared here. It does no I/O, reads no clock and has no `unsafe` of its own. But for [cells](Counter) and
+//! [limits](SharedLimit), nothing here is `Send`: a value belongs to the worker that made it.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ mod flags;
 mod head;
 mod headers;
 mod io;
+mod limit;
 mod protocol;
 mod reply;
 pub mod rpc;
@@ -43,6 +44,7 @@ pub use flags::{ResponseFlag, ResponseFlags};
 pub use head::{LocalOrigin, LocalSource, Request, RequestHead, Response, ResponseHead, Scheme, Tunnel, Version};
 pub use headers::{Headers, InvalidField, Known, Line, Span};
 pub use io::Io;
+pub use limit::{Limit, Permit, SharedLimit};
 pub use protocol::{Protocol, ProtocolKind, ProtocolSpec, Sniff};
 pub use reply::LocalReply;
 pub use serve::{EndReason, Handler, Observer, Reply, StreamCx, StreamEnd};

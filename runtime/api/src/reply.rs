@@ -15,18 +15,27 @@ pub struct LocalReply {
     pub details: &'static str,
     /// The flags it is logged with.
     pub flags: ResponseFlags,
+    /// The status for gRPC clients, where it is not the one that follows from `status`.
+    pub grpc_status: Option<u8>,
 }
 
 impl LocalReply {
     /// A reply with no flag.
     pub const fn new(status: StatusCode, body: &'static str, details: &'static str) -> Self {
-        Self { status, body, details, flags: ResponseFlags::NONE }
+        Self { status, body, details, flags: ResponseFlags::NONE, grpc_status: None }
     }
 
     /// The same reply with a flag.
     #[must_use]
     pub const fn flag(mut self, flag: ResponseFlag) -> Self {
         self.flags.insert(flag);
+        self
+    }
+
+    /// The same reply with a status of its own for gRPC clients.
+    #[must_use]
+    pub const fn grpc_status(mut self, code: u8) -> Self {
+        self.grpc_status = Some(code);
         self
     }
 
@@ -52,17 +61,17 @@ impl LocalReply {
     /// As a response to a gRPC call: status 200, the real one in `grpc-status` ("HTTP to gRPC Status Code Mapping" of
     /// the protocol's description).
     pub fn grpc_response(&self) -> Response {
-        let code = match self.status.as_u16() {
-            _ if self.flags.contains(ResponseFlag::UpstreamRequestTimeout) => b"4".as_slice(),
-            400 => b"13",
-            401 => b"16",
-            403 => b"7",
-            404 => b"12",
-            429 | 502..=504 => b"14",
-            _ => b"2",
-        };
+        let code = self.grpc_status.unwrap_or(match self.status.as_u16() {
+            _ if self.flags.contains(ResponseFlag::UpstreamRequestTimeout) => 4,
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502..=504 => 14,
+            _ => 2,
+        });
         let mut head = self.head(StatusCode::OK).with_content_type("application/grpc");
-        let status = head.headers.append("grpc-status", code);
+        let status = head.headers.append("grpc-status", code.to_string().as_bytes());
         let message = if self.body.is_empty() { self.details } else { self.body };
         // Ours are printable ASCII without `%`, which need no encoding.
         let message = head.headers.append("grpc-message", message.as_bytes());

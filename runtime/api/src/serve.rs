@@ -1,9 +1,9 @@
 //! What a protocol's server side hands requests to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::{Blame, BodyError, ConnCx, LocalReply, Request, Response, ResponseHead};
+use crate::{Blame, BodyError, ConnCx, LocalReply, Request, Response, ResponseFlag, ResponseFlags, ResponseHead};
 
 /// Answers requests. The proxy implements it; protocols call it.
 pub trait Handler: Clone + 'static {
@@ -74,12 +74,13 @@ pub struct StreamCx {
     /// On the heap, and only while there are some: every connection has one of these.
     #[allow(clippy::box_collection, reason = "a pointer instead of three words in every connection")]
     interim: RefCell<Option<Box<Vec<ResponseHead>>>>,
+    flags: Cell<ResponseFlags>,
 }
 
 impl StreamCx {
     /// The context of the connection's streams.
     pub fn new(conn: Rc<ConnCx>) -> Self {
-        Self { conn, interim: RefCell::new(None) }
+        Self { conn, interim: RefCell::new(None), flags: Cell::new(ResponseFlags::NONE) }
     }
 
     /// Sends an interim response (103, say) ahead of the final one; the protocol drops it where the peer could not
@@ -95,6 +96,17 @@ impl StreamCx {
     /// Takes the interim responses that wait; for the protocol, after each poll of the handler.
     pub fn take_interim(&self) -> Vec<ResponseHead> {
         self.interim.take().map_or_else(Vec::new, |waiting| *waiting)
+    }
+
+    /// Has the stream logged with a flag, for filters that do something to it and let it go on. For use within a hook:
+    /// the handler takes what was noted right after each.
+    pub fn note_flag(&self, flag: ResponseFlag) {
+        self.flags.set(self.flags.get().union(ResponseFlags::of(flag)));
+    }
+
+    /// Takes the flags that were noted; for the handler.
+    pub fn take_flags(&self) -> ResponseFlags {
+        self.flags.take()
     }
 
     /// True when interim responses wait.

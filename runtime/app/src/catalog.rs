@@ -1,7 +1,11 @@
 //! Everything that can be plugged in: one line each.
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
-use ringway_filters::{Buffer, Compressor, Cors, Csrf, Decompressor, DubboToTriple, Fallback, GrpcHealthCheck, GrpcJson, GrpcWeb, HeaderMutation, HttpToDubbo, MapLocalReplies, RequestLimits, StaleCache};
+use ringway_filters::{
+    AdaptiveConcurrency, BandwidthLimit, Buffer, Compressor, ConcurrencyLimit, Cors, Csrf, Decompressor, DubboToTriple,
+    Fallback, Fault, GrpcHealthCheck, GrpcJson, GrpcWeb, HeaderMutation, HttpToDubbo, IpAccess, LoadShed,
+    LocalRateLimit, MapLocalReplies, RequestLimits, StaleCache,
+};
 use ringway_http1::Http1;
 use ringway_http2::Http2;
 use ringway_io::Stream;
@@ -41,6 +45,13 @@ pub(crate) const FILTERS: &[FilterSpec] = &[
     FilterSpec::of::<MapLocalReplies>(),
     FilterSpec::of::<Fallback>(),
     FilterSpec::of::<StaleCache>(),
+    FilterSpec::of::<Fault>(),
+    FilterSpec::of::<LocalRateLimit>(),
+    FilterSpec::of::<IpAccess>(),
+    FilterSpec::of::<AdaptiveConcurrency>(),
+    FilterSpec::of::<ConcurrencyLimit>(),
+    FilterSpec::of::<BandwidthLimit>(),
+    FilterSpec::of::<LoadShed>(),
 ];
 
 /// The load balancers.

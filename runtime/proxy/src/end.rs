@@ -90,6 +90,11 @@ impl<I: Io> StreamGuard<I> {
         (self.received, self.progress) = (received, progress);
     }
 
+    /// Notes flags that filters want it logged with.
+    pub(crate) fn flags(&mut self, flags: ResponseFlags) {
+        self.flags = self.flags.union(flags);
+    }
+
     /// Notes what happened, for the log.
     pub(crate) fn details(&mut self, details: &'static str) {
         self.details = details;

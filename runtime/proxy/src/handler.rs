@@ -64,9 +64,11 @@ impl<I: Io> StreamHandler<I> {
         // === request filters ===
         let mut filters = Filters::new(view.filters_of(target.as_ref()));
         let mut action = filters.on_request(request, cx);
+        guard.flags(cx.take_flags());
         while let Action::Wait(wait) = action {
             let resume = wait.await;
             action = filters.resume(resume, request, cx);
+            guard.flags(cx.take_flags());
         }
         let dialect = Dialect::of(&request.head);
         if filters.reroute() {
@@ -92,6 +94,7 @@ impl<I: Io> StreamHandler<I> {
 
         // === response filters ===
         filters.on_response(&mut response, cx, |reply| guard.local(reply, dialect)).await;
+        guard.flags(cx.take_flags());
         guard.response(&response.head);
         Some(response)
     }

@@ -97,7 +97,7 @@ fn grpc_upstream() -> SocketAddr {
     receiver.recv().unwrap()
 }
 
-fn call(path: &str) -> http::request::Builder {
+pub(crate) fn call(path: &str) -> http::request::Builder {
     Request::post(format!("http://a.example{path}")).header("content-type", "application/grpc").header("te", "trailers")
 }
 

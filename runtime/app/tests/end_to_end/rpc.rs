@@ -19,7 +19,7 @@ pub(crate) fn frame(flags: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// A call without arguments.
-fn call(id: u64, service: &str, version: &str) -> Vec<u8> {
+pub(crate) fn call(id: u64, service: &str, version: &str) -> Vec<u8> {
     let body = [text("2.0.2"), text(service), text(version), text("say"), text(""), b"HZ".to_vec()];
     frame(0xc2, 0, id, &body.concat())
 }
@@ -35,7 +35,7 @@ pub(crate) fn read(stream: &mut impl Read) -> std::io::Result<(u8, u64, Vec<u8>)
 }
 
 /// A provider that returns `value`, an exception for services that are named after it.
-fn provider(value: &'static str) -> SocketAddr {
+pub(crate) fn provider(value: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -90,7 +90,8 @@ impl SharedLimit {
         Rc::new(Limit { shared: Arc::clone(&self.0), spare: Cell::new(0), settled: Cell::new(0) })
     }
 
-    pub(crate) fn owns(&self, part: &Limit) -> bool {
+    /// Whether a worker's part is one of this limit.
+    pub fn owns(&self, part: &Limit) -> bool {
         Arc::ptr_eq(&self.0, &part.shared)
     }
 }
