@@ -27,6 +27,7 @@ listeners:
     routes: {{ virtual_hosts: [{{ domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app, timeout: 10s, {route} }} }}] }}] }}
 clusters:
   - {{ name: app, endpoints: [{hosts}], {cluster} }}
+  - {{ name: dead, endpoints: ["127.0.0.1:1"] }}
 "#
         )
     })
@@ -197,4 +198,20 @@ fn a_grpc_call_is_retried_by_its_status_in_fields_and_in_trailers() {
         let told = told.lines().find_map(|line| line.strip_prefix("grpc-timeout: ")).unwrap().to_owned();
         assert!(told.ends_with('u') && told != "5000000u", "the second try is told what is left: {told}");
     }
+}
+
+#[test]
+fn a_mirror_whose_hosts_are_dead_harms_nobody() {
+    let upstream = Upstream::saying("hello");
+    let proxy = proxy(&[upstream.address], "mirror: [{ cluster: dead }]", "");
+    let mut client = Client::connect(proxy.web);
+    for _ in 0..50 {
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        let (head, content) = client.response().unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 ") && content == b"hello", "{head}");
+    }
+    eventually("all copies have failed", || proxy.stat("cluster.dead.upstream_cx_connect_fail") == 50);
+    assert_eq!(proxy.stat("cluster.dead.upstream_rq_mirrored"), 50);
+    assert_eq!(proxy.stat("cluster.app.upstream_rq_2xx"), 50);
+    eventually("nothing is kept", || proxy.stat("cluster.app.upstream_rq_replay_bytes") == 0);
 }

@@ -48,6 +48,7 @@ pub(super) struct Tried {
 }
 
 /// What a try does next.
+#[allow(clippy::large_enum_variant, reason = "moved once per try, kept nowhere")]
 pub(super) enum Step {
     /// It ended.
     Ended(Result<Tried, Failure>),

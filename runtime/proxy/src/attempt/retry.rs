@@ -110,6 +110,7 @@ struct Waiting {
     permit: Option<RetryPermit>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "moved once per try, kept nowhere")]
 enum Event {
     /// The route's timeout.
     Deadline,

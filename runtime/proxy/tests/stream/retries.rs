@@ -55,6 +55,9 @@ fn a_pause_that_a_response_asks_for_is_kept_if_it_is_credible() {
     }
 }
 
+/// The policy, what the host does first, and whether that is retried.
+type Reason = (&'static str, fn() -> Does, bool);
+
 #[test]
 fn reasons_are_what_they_say() {
     let closes = |on: &str, does: fn() -> Does| {
@@ -67,7 +70,7 @@ fn reasons_are_what_they_say() {
         assert_eq!(world.seen().len(), 1 + usize::from(again), "{on}");
         again
     };
-    let reasons: [(&str, fn() -> Does, bool); 22] = [
+    let reasons: [Reason; 22] = [
         ("5xx", || answer(500, ""), true),
         ("5xx", || Does::Close, true),
         ("5xx", || answer(404, ""), false),
