@@ -34,6 +34,6 @@ pub use health::{HealthBell, HealthFlags, HealthSignals, HostHealth, Outcome, Pa
 pub use host::{Host, HostReport};
 pub use host_set::key;
 pub use limit::{Limit, Permit, SharedLimit};
-pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostParams, Reach, Secure, Services};
+pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostLimits, HostParams, Reach, Secure, Services};
 pub use pool::{Lease, Reuse};
 pub use retries::{RetryAllowance, RetryLimit, RetryPermit};

@@ -245,6 +245,7 @@ fn plan(text: &str, registry: &Registry) -> Plan {
             tls: None,
             proxy_protocol: None,
             connect_timeout: raw.connect_timeout.duration(),
+            pending_timeout: raw.limits.pending_timeout.unwrap_or(raw.connect_timeout).duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
             limits,
