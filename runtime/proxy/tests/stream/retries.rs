@@ -281,3 +281,28 @@ fn a_client_that_leaves_takes_the_pause_with_it() {
     world.sim.advance(Duration::from_secs(3600));
     assert_eq!(world.seen().len(), 3);
 }
+
+/// A brown-out: hosts that can serve half of what comes, and everybody retries thrice.
+#[test]
+fn the_budget_keeps_retries_from_multiplying_the_load() {
+    let amplification = |limit: &str| {
+        let route = "timeout: 0, retry: { on: [5xx], attempts: 3, back_off: { base_interval: 25ms } }";
+        // Every second request of a busy moment fails, and each takes 50 ms.
+        let world = World::new(route, limit, |number, _| after(50, if number % 2 == 0 { 503 } else { 200 }, ""));
+        let clients: Vec<_> = (0..1000)
+            .map(|_| {
+                let mut client = world.connect();
+                world.sim.block_on(async { client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap() });
+                world.sim.advance(Duration::from_millis(1));
+                client
+            })
+            .collect();
+        world.sim.advance(Duration::from_secs(2));
+        drop(clients);
+        world.seen().len() as f64 / 1000.0
+    };
+    let (bounded, free) = (amplification(""), amplification("limits: { max_retries: 100000 }"));
+    // Some 50 requests are under way, 10 of them may be retries, each of which takes some 60 ms.
+    assert!((1.05..1.25).contains(&bounded), "{bounded}");
+    assert!(free > 1.8, "{free}");
+}
