@@ -215,3 +215,28 @@ fn a_mirror_whose_hosts_are_dead_harms_nobody() {
     assert_eq!(proxy.stat("cluster.app.upstream_rq_2xx"), 50);
     eventually("nothing is kept", || proxy.stat("cluster.app.upstream_rq_replay_bytes") == 0);
 }
+
+#[test]
+fn a_host_has_limits_of_its_own_and_waiting_has_an_end() {
+    let upstream = Upstream::start(|head, stream| {
+        if head.starts_with("GET /slow") {
+            thread::sleep(Duration::from_millis(1500));
+        }
+        answer(stream, "200")
+    });
+    let waits = "limits: { per_host: { max_connections: 1 }, pending_timeout: 50ms }";
+    for limits in ["limits: { per_host: { max_requests: 1 } }", waits] {
+        let proxy = proxy(&[upstream.address], "retry: { on: [5xx, connect-failure], attempts: 3 }", limits);
+        let mut slow = Client::connect(proxy.web);
+        slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it is under way", || proxy.stat("cluster.app.upstream_rq_active") == 1);
+        let mut client = Client::connect(proxy.web);
+        let (head, _) = client.get("/").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("x-envoy-overloaded: true"), "{limits}: {head}");
+        assert!(slow.response().unwrap().0.starts_with("HTTP/1.1 200 "));
+        assert!(client.get("/").unwrap().0.starts_with("HTTP/1.1 200 "), "there is room again");
+        let line = "503 UO upstream_reset_before_response_started{overflow}";
+        eventually("the log says so", || log(&proxy).contains(line));
+        assert_eq!(proxy.stat("cluster.app.upstream_rq_retry"), 0);
+    }
+}
