@@ -17,13 +17,13 @@ use crate::proxy::{Client, Proxy, Upstream, eventually};
 use crate::secrets::{Authority, TlsClient};
 
 /// Runs a test's client.
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     runtime.block_on(local.run_until(async { tokio::time::timeout(Duration::from_secs(20), future).await.unwrap() }))
 }
 
-async fn connect(to: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn connect(to: SocketAddr) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(to).await.unwrap();
     // As every HTTP/2 peer does: its window updates are small, and would wait for acknowledgements.
     socket.set_nodelay(true).unwrap();
@@ -32,7 +32,7 @@ async fn connect(to: SocketAddr) -> SendRequest<Bytes> {
     client
 }
 
-async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, end: bool) {
+pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, end: bool) {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let room = poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap().unwrap();
@@ -43,7 +43,7 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, end: bool) {
     }
 }
 
-async fn read(mut body: RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
+pub(crate) async fn read(mut body: RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
     let mut all = Vec::new();
     while let Some(data) = body.data().await {
         let data = data.unwrap();
@@ -97,7 +97,7 @@ fn grpc_upstream() -> SocketAddr {
     receiver.recv().unwrap()
 }
 
-fn call(path: &str) -> http::request::Builder {
+pub(crate) fn call(path: &str) -> http::request::Builder {
     Request::post(format!("http://a.example{path}")).header("content-type", "application/grpc").header("te", "trailers")
 }
 

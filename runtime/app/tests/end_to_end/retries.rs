@@ -1,5 +1,7 @@
 //! Retries, as a client and hosts see them.
 
+mod calls;
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};

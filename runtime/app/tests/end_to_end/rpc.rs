@@ -19,7 +19,7 @@ pub(crate) fn frame(flags: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// A call without arguments.
-fn call(id: u64, service: &str, version: &str) -> Vec<u8> {
+pub(crate) fn call(id: u64, service: &str, version: &str) -> Vec<u8> {
     let body = [text("2.0.2"), text(service), text(version), text("say"), text(""), b"HZ".to_vec()];
     frame(0xc2, 0, id, &body.concat())
 }
@@ -55,7 +55,7 @@ fn provider(value: &'static str) -> SocketAddr {
     address
 }
 
-fn connect(to: SocketAddr) -> TcpStream {
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream

@@ -244,7 +244,8 @@ impl<'a, I: Io> Run<'a, I> {
     }
 
     fn stamp(&self, head: &mut RequestHead, deadline: &Deadline) {
-        if self.call.policy.include_attempt_count {
+        // Attachments of calls are the callers'.
+        if self.call.policy.include_attempt_count && self.call.dialect != Dialect::Rpc {
             tell::attempt_count(head, self.rules.arrived_as.saturating_add(self.retries));
         }
         // A hedged try goes on beyond its own time.
