@@ -271,7 +271,7 @@ fn explain(failure: &Failure) -> LocalReply {
         }
         Failure::PerTryIdle => {
             LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_idle_timeout")
-                .flag(ResponseFlag::StreamIdleTimeout)
+                .flag(ResponseFlag::UpstreamRequestTimeout)
         }
         Failure::Acquire(error) => {
             let body = match error {
