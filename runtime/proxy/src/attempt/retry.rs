@@ -158,9 +158,8 @@ impl<'a, I: Io> Run<'a, I> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Event> {
-        let running = deadline.is_running();
         for (at, flight) in self.flights.iter_mut().enumerate() {
-            if let Poll::Ready(step) = flight.poll(cx, running) {
+            if let Poll::Ready(step) = flight.poll(cx, || deadline.is_running()) {
                 return Poll::Ready(Event::Step(at, step));
             }
         }
