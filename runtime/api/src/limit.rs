@@ -24,6 +24,8 @@ pub struct Limit {
     spare: Cell<i64>,
     /// What `spare` was at the last [`settle`](Self::settle).
     settled: Cell<i64>,
+    /// A wider limit of which each unit takes one as well.
+    wider: Option<Rc<Limit>>,
 }
 
 /// One unit of a [`Limit`]; dropping it gives the unit back.
@@ -87,7 +89,21 @@ impl SharedLimit {
 
     /// The part of one worker; each worker takes one.
     pub fn worker(&self) -> Rc<Limit> {
-        Rc::new(Limit { shared: Arc::clone(&self.0), spare: Cell::new(0), settled: Cell::new(0) })
+        self.part(None)
+    }
+
+    /// The part of one worker of a limit within a wider one: each of its units is one of that as well.
+    pub fn worker_within(&self, wider: &Rc<Limit>) -> Rc<Limit> {
+        self.part(Some(Rc::clone(wider)))
+    }
+
+    /// Whether both are the same limit.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn part(&self, wider: Option<Rc<Limit>>) -> Rc<Limit> {
+        Rc::new(Limit { shared: Arc::clone(&self.0), spare: Cell::new(0), settled: Cell::new(0), wider })
     }
 
     /// Whether a worker's part is one of this limit.
@@ -106,6 +122,14 @@ impl Limit {
     /// Takes one unit if there is one.
     #[inline]
     pub fn try_acquire(&self) -> bool {
+        if let Some(wider) = &self.wider {
+            return wider.try_acquire() && (self.take() || self.refuse(wider));
+        }
+        self.take()
+    }
+
+    #[inline]
+    fn take(&self) -> bool {
         match self.spare.get() {
             0 => self.refill(),
             spare => {
@@ -115,9 +139,23 @@ impl Limit {
         }
     }
 
+    #[cold]
+    fn refuse(&self, wider: &Self) -> bool {
+        wider.release();
+        false
+    }
+
+    /// Whether its units are units of `wider` as well.
+    pub fn is_within(&self, wider: &Rc<Self>) -> bool {
+        self.wider.as_ref().is_some_and(|own| Rc::ptr_eq(own, wider))
+    }
+
     /// Gives back one unit that [`try_acquire`](Self::try_acquire) took.
     #[inline]
     pub fn release(&self) {
+        if let Some(wider) = &self.wider {
+            wider.release();
+        }
         let spare = self.spare.get() + 1;
         let batch = self.shared.batch.load(Ordering::Relaxed);
         if spare <= batch && batch > 1 {

@@ -193,6 +193,7 @@ fn build_cluster<I: Io>(
         balancer: plan.balancer.clone(),
         grouping: Arc::clone(&plan.grouping),
         connect_timeout: plan.connect_timeout,
+        pending_timeout: plan.pending_timeout,
         idle_timeout: plan.idle_timeout,
         max_requests_per_connection: plan.max_requests_per_connection,
         expected_slots: streams,

@@ -159,11 +159,17 @@ impl<I: Io> StreamHandler<I> {
         // A call's time runs from its beginning, and a tunnel's request never ends.
         let awaited = if dialect != Dialect::Http || tunnel.is_some() { None } else { progress.clone() };
         let mut deadline = Deadline::new(view.timers.take(), timeout, awaited);
-        let mut request = Request { head: std::mem::take(&mut request.head), body };
-        if !forward.mirrors.is_empty() && tunnel.is_none() {
+        let body = if forward.mirrors.is_empty() || tunnel.is_some() {
+            body
+        } else {
             let copies = Copies { view, mirrors: &forward.mirrors, conn: &cx.conn, dialect, timeout };
-            request.body = attempt::tee(&copies, &request.head, request.body);
+            attempt::tee(&copies, &request.head, body)
+        };
+        if let Some(limit) = timeout.filter(|_| forward.tell_timeout && dialect == Dialect::Http) {
+            attempt::tell_timeout(&mut request.head, dialect, limit);
         }
+        // Never lent from here on: the future would keep its place.
+        let request = Request { head: std::mem::take(&mut request.head), body };
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
             let idle = forward.tunnel_idle_timeout;
@@ -176,9 +182,6 @@ impl<I: Io> StreamHandler<I> {
             // On the heap: it is large, and most routes retry nothing.
             Box::pin(attempt::exchange_with_retries(call, request, &mut deadline, &mut guard.tries)).await
         } else {
-            if let Some(limit) = timeout.filter(|_| forward.tell_timeout && dialect == Dialect::Http) {
-                attempt::tell_timeout(&mut request.head, dialect, limit);
-            }
             attempt::exchange(upstream, request, cx, &mut deadline, &mut guard.tries).await
         };
 
@@ -275,7 +278,7 @@ fn explain(failure: &Failure) -> LocalReply {
         }
         Failure::PerTryIdle => {
             LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_idle_timeout")
-                .flag(ResponseFlag::StreamIdleTimeout)
+                .flag(ResponseFlag::UpstreamRequestTimeout)
         }
         Failure::Acquire(error) => {
             let body = match error {
@@ -308,5 +311,31 @@ fn explain_exchange(error: &ExchangeError) -> LocalReply {
             };
             LocalReply::new(status, "request body error", details).flag(flag)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_testkit::MemoryIo;
+
+    use super::*;
+
+    fn handling<'a>(
+        handler: &'a StreamHandler<MemoryIo>,
+        request: Request,
+        cx: &'a StreamCx,
+    ) -> impl Future<Output = Reply<StreamGuard<MemoryIo>>> + 'a {
+        handler.handle(request, cx)
+    }
+
+    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every request under way has one.
+    #[test]
+    fn a_request_takes_little_memory() {
+        let size = size(handling);
+        assert!(size <= 2200, "handling takes {size} bytes");
     }
 }

@@ -154,6 +154,8 @@ pub struct ClusterPlan {
     pub proxy_protocol: Option<u8>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
+    /// How long a request waits for a connection.
+    pub pending_timeout: Duration,
     /// Close connections that were idle for this long.
     pub idle_timeout: Option<Duration>,
     /// Close a connection after this many requests.

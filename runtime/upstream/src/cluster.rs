@@ -64,6 +64,7 @@ impl<I: 'static> Cluster<I> {
             pending: part(&params.limits.pending, carried.map(|old| &old.pending)),
             requests: part(&params.limits.requests, carried.map(|old| &old.requests)),
             connect_timeout: params.connect_timeout,
+            pending_timeout: params.pending_timeout,
             idle_timeout: params.idle_timeout,
             max_requests_per_connection: params.max_requests_per_connection,
             expected_slots: params.expected_slots,
@@ -132,7 +133,7 @@ impl<I: 'static> Cluster<I> {
     /// [`AcquireError::Overflow`] at the limit on connections, [`AcquireError::Connect`] when none comes about.
     pub async fn connect_raw(&self, host: &Rc<Host>) -> Result<(I, RawLease), AcquireError> {
         let settings = host.settings();
-        let Some(permit) = Permit::of(&settings.connections) else {
+        let Some(permit) = host.permit_connection() else {
             settings.events.connection_overflow();
             return Err(AcquireError::Overflow(Breaker::Connections));
         };
@@ -218,6 +219,9 @@ impl<I: 'static> Cluster<I> {
         self.settings.connections.settle();
         self.settings.pending.settle();
         self.settings.requests.settle();
+        if self.hosts.limited {
+            self.hosts.hosts.iter().for_each(|host| host.settle());
+        }
     }
 
     /// The hosts, in the order they were configured.

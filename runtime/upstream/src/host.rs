@@ -11,7 +11,7 @@ use ringway_api::{Address, Env, HostState, Time};
 use crate::balance::observed;
 use crate::dial::Dial;
 use crate::pool::Pool;
-use crate::{ClusterEvents, HealthFlags, HostHealth, HostParams, Limit, Reach};
+use crate::{ClusterEvents, HealthFlags, HostHealth, HostLimits, HostParams, Limit, Permit, Reach, SharedLimit};
 
 /// A host: its place in the balancer's view, its connections and its counts. It outlives the cluster view that
 /// picked it as long as connections of it are in use, and moves on to the next view when it stays a member.
@@ -23,6 +23,7 @@ pub struct Host {
     /// Since when it may be picked, if it has not always been.
     since: Cell<Option<Time>>,
     pub(crate) settings: RefCell<Rc<Settings>>,
+    limits: RefCell<Limits>,
     pub(crate) pool: Pool,
     pub(crate) counts: Counts,
 }
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) pending: Rc<Limit>,
     pub(crate) requests: Rc<Limit>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) pending_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests_per_connection: Option<NonZeroU32>,
     pub(crate) expected_slots: NonZeroU32,
@@ -93,6 +95,13 @@ pub(crate) struct Counts {
     pub(crate) requests: Cell<u64>,
 }
 
+/// A host's limits on this worker: its own, within the cluster's, or the cluster's alone.
+struct Limits {
+    shared: HostLimits,
+    connections: Rc<Limit>,
+    requests: Rc<Limit>,
+}
+
 /// Something under way at a host, counted in what balancers see.
 pub(crate) struct Active(Rc<Host>);
 
@@ -106,9 +115,10 @@ impl Host {
             reach: RefCell::new(Rc::new(Reach::of(params))),
             seat: RefCell::new(seat),
             health: RefCell::new(params.health.clone()),
-            settings: RefCell::new(settings),
+            limits: RefCell::new(Limits::new(params.limits.clone(), &settings)),
             pool: Pool::default(),
             counts: Counts::default(),
+            settings: RefCell::new(settings),
         })
     }
 
@@ -166,6 +176,27 @@ impl Host {
         }
     }
 
+    /// A place among the host's connections and the cluster's, if there is one.
+    pub(crate) fn permit_connection(&self) -> Option<Permit> {
+        Permit::of(&self.limits.borrow().connections)
+    }
+
+    /// A place among the host's requests and the cluster's, if there is one.
+    pub(crate) fn permit_request(&self) -> Option<Permit> {
+        Permit::of(&self.limits.borrow().requests)
+    }
+
+    /// As [`Cluster::settle`](crate::Cluster::settle), for its own limits.
+    pub(crate) fn settle(&self) {
+        let limits = self.limits.borrow();
+        if limits.shared.connections.is_some() {
+            limits.connections.settle();
+        }
+        if limits.shared.requests.is_some() {
+            limits.requests.settle();
+        }
+    }
+
     pub(crate) fn settings(&self) -> Rc<Settings> {
         Rc::clone(&self.settings.borrow())
     }
@@ -208,9 +239,11 @@ impl Host {
         self.reach.replace(Rc::new(Reach::of(params)));
         self.seat.replace(seat);
         self.health.replace(params.health.clone());
+        self.limits.borrow_mut().shared = params.limits.clone();
     }
 
     pub(crate) fn configure(&self, settings: Rc<Settings>) {
+        self.limits.borrow_mut().renew(&settings);
         self.settings.replace(settings);
         self.pool.reconsider();
     }
@@ -233,6 +266,30 @@ impl Host {
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("address", &self.address).field("active", &self.active()).finish_non_exhaustive()
+    }
+}
+
+// === impl Limits ===
+
+impl Limits {
+    fn new(shared: HostLimits, settings: &Settings) -> Self {
+        let connections = within(shared.connections.as_ref(), &settings.connections, None);
+        let requests = within(shared.requests.as_ref(), &settings.requests, None);
+        Self { shared, connections, requests }
+    }
+
+    /// Follows a change of its own limits or the cluster's. What is taken of a limit that stays goes on.
+    fn renew(&mut self, settings: &Settings) {
+        self.connections = within(self.shared.connections.as_ref(), &settings.connections, Some(&self.connections));
+        self.requests = within(self.shared.requests.as_ref(), &settings.requests, Some(&self.requests));
+    }
+}
+
+fn within(own: Option<&SharedLimit>, cluster: &Rc<Limit>, before: Option<&Rc<Limit>>) -> Rc<Limit> {
+    match (own, before) {
+        (None, _) => Rc::clone(cluster),
+        (Some(own), Some(before)) if own.owns(before) && before.is_within(cluster) => Rc::clone(before),
+        (Some(own), _) => own.worker_within(cluster),
     }
 }
 

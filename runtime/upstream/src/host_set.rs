@@ -12,7 +12,7 @@ use xxhash_rust::xxh64::xxh64;
 use crate::grouping::{Fallback, Grouping};
 use crate::host::{Host, Seat, Settings, Shared};
 use crate::levels::Levels;
-use crate::{ClusterParams, HostParams, Want};
+use crate::{ClusterParams, HostLimits, HostParams, Want};
 
 /// The hosts in the order of their states, and the balancers built for them.
 pub(crate) struct HostSet {
@@ -27,6 +27,8 @@ pub(crate) struct HostSet {
     default: Option<Levels>,
     /// Some host is too new for its whole share.
     warming: Cell<bool>,
+    /// Some of them have limits of their own.
+    pub(crate) limited: bool,
 }
 
 /// How often a host that is too new for its share is drawn again.
@@ -83,7 +85,8 @@ impl HostSet {
         };
         let all = levels(everybody.collect());
         let warming = Cell::new(grouping.slow_start.is_some());
-        Self { all, subsets, default, hosts, states, shared, grouping, warming, params }
+        let limited = params.iter().any(|host| host.limits != HostLimits::default());
+        Self { all, subsets, default, hosts, states, shared, grouping, warming, limited, params }
     }
 
     /// Whether it is what these parameters make.

@@ -32,7 +32,7 @@ pub use grouping::{Fallback, Grouping, Locality, SlowStart, Subsets};
 pub use health::{HealthBell, HealthFlags, HealthSignals, HostHealth, Outcome, PassiveParams, Totals};
 pub use host::{Host, HostReport};
 pub use host_set::key;
-pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostParams, Reach, Secure, Services};
+pub use params::{BreakerLimits, ClusterParams, Describe, Factory, HostLimits, HostParams, Reach, Secure, Services};
 pub use pool::{Lease, Reuse};
 pub use retries::{RetryAllowance, RetryLimit, RetryPermit};
 pub use ringway_api::{Limit, Permit, SharedLimit};

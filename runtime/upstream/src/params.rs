@@ -30,9 +30,10 @@ pub struct ClusterParams {
     pub balancer: Balancer,
     /// How hosts are grouped before it picks one.
     pub grouping: Arc<Grouping>,
-    /// How long a connection, its protocol's handshake included, may take to come about, and how long a request
-    /// waits for one.
+    /// How long a connection, its protocol's handshake included, may take to come about.
     pub connect_timeout: Duration,
+    /// How long a request waits for a connection.
+    pub pending_timeout: Duration,
     /// Close connections that were idle for this long; `None` keeps them.
     pub idle_timeout: Option<Duration>,
     /// Close a connection after this many requests; `None` for no limit.
@@ -69,7 +70,33 @@ pub struct HostParams {
     pub metadata: Option<Arc<Metadata>>,
     /// Its health, where anything decides about that. Without it, the host may always be picked.
     pub health: Option<Arc<HostHealth>>,
+    /// Its limits, within those of the cluster.
+    pub limits: HostLimits,
 }
+
+/// The limits of one host, shared by all workers; `None` leaves only the cluster's.
+///
+/// Equal when they are the same objects.
+#[derive(Clone, Debug, Default)]
+pub struct HostLimits {
+    /// Open connections. A worker that has none to the host opens one nevertheless, as [`BreakerLimits`] says.
+    pub connections: Option<SharedLimit>,
+    /// Requests that hold a connection.
+    pub requests: Option<SharedLimit>,
+}
+
+impl PartialEq for HostLimits {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |one: &Option<SharedLimit>, other: &Option<SharedLimit>| match (one, other) {
+            (Some(one), Some(other)) => one.is(other),
+            (None, None) => true,
+            _ => false,
+        };
+        same(&self.connections, &other.connections) && same(&self.requests, &other.requests)
+    }
+}
+
+impl Eq for HostLimits {}
 
 /// How a host is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +159,7 @@ impl HostParams {
             locality: None,
             metadata: None,
             health: None,
+            limits: HostLimits::default(),
         }
     }
 

@@ -163,7 +163,7 @@ impl Host {
     /// The way of nearly every request: no allocation, no wait.
     fn checkout(self: &Rc<Self>) -> Option<Result<Lease, AcquireError>> {
         let settings = self.settings.borrow();
-        let Some(permit) = Permit::of(&settings.requests) else {
+        let Some(permit) = self.permit_request() else {
             settings.events.pending_overflow();
             return Some(Err(AcquireError::Overflow(Breaker::Requests)));
         };
@@ -233,7 +233,7 @@ impl Host {
     fn serve_waiters(&self, member: &Rc<Member>, settings: &Settings, used: bool) {
         while member.room() > 0 {
             let Some(waiter) = self.pool.next_waiter(used) else { break };
-            let Some(permit) = Permit::of(&settings.requests) else {
+            let Some(permit) = self.permit_request() else {
                 settings.events.pending_overflow();
                 waiter.end(Err(AcquireError::Overflow(Breaker::Requests)));
                 continue;
@@ -265,7 +265,7 @@ impl Host {
             if waiting <= connecting.saturating_mul(settings.expected_slots.get() as usize) {
                 return false;
             }
-            let permit = Permit::of(&settings.connections);
+            let permit = self.permit_connection();
             if permit.is_none() {
                 // Only requests that insist on a fresh connection wait while another is idle.
                 let idle = self.pool.state.borrow().members.oldest_idle().cloned();

@@ -6,6 +6,23 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn a_limit_within_another_takes_of_both() {
+    let (wide, narrow) = (SharedLimit::new(3, 1), SharedLimit::new(2, 1));
+    let whole = wide.worker();
+    let part = narrow.worker_within(&whole);
+    let held: Vec<_> = std::iter::from_fn(|| Permit::of(&part)).collect();
+    assert_eq!((held.len(), wide.left(), narrow.left()), (2, 1, 0));
+    let last = Permit::of(&whole);
+    assert!(last.is_some() && Permit::of(&whole).is_none());
+    drop(held);
+    assert_eq!((wide.left(), narrow.left()), (2, 2));
+    let both = [Permit::of(&whole), Permit::of(&whole)];
+    assert!(Permit::of(&part).is_none(), "the wider one is used up");
+    drop((both, last));
+    assert_eq!((wide.left(), narrow.left()), (3, 2));
+}
+
+#[test]
 fn small_limits_are_exact_across_workers() {
     let shared = SharedLimit::new(3, 2);
     assert_eq!(shared.error(), 0);

@@ -2,6 +2,7 @@
 
 mod health;
 mod hosts;
+mod limits;
 mod plan;
 mod publish;
 mod tls;

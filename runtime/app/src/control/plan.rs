@@ -15,10 +15,11 @@ use ringway_proxy::{
     LogPlan, Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
-use ringway_upstream::{BreakerLimits, Fallback, Grouping, Locality, RetryAllowance, SlowStart, Subsets};
+use ringway_upstream::{Fallback, Grouping, Locality, SlowStart, Subsets};
 
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
+use super::limits::Limits;
 use super::tls::Contexts;
 
 /// How long the first health checks of new hosts are waited for at most.
@@ -30,7 +31,7 @@ pub(crate) struct Planner {
     logs: LogWriter,
     workers: usize,
     files: HashMap<String, Arc<LogFile>>,
-    limits: HashMap<String, BreakerLimits>,
+    limits: Limits,
     contexts: Contexts,
     /// What is known of hosts.
     pub(crate) health: Health,
@@ -46,7 +47,7 @@ impl Planner {
             logs,
             workers,
             files: HashMap::new(),
-            limits: HashMap::new(),
+            limits: Limits::default(),
             contexts: Contexts::default(),
             last: None,
         }
@@ -116,7 +117,7 @@ impl Planner {
         let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
-        self.limits.retain(|name, _| snapshot.clusters.iter().any(|cluster| cluster.raw.name == *name));
+        self.limits.retain(snapshot);
         self.files.retain(|path, _| {
             let log = |listener: &Arc<Listener>| listener.raw.access_log.as_ref().is_some_and(|log| log.path == *path);
             snapshot.listeners.iter().any(log)
@@ -133,6 +134,7 @@ impl Planner {
     ) -> Arc<ClusterPlan> {
         let mut hosts = hosts::of(cluster, resolved);
         self.health.attach(cluster, &mut hosts);
+        self.limits.attach(&cluster.raw, self.workers, &mut hosts);
         let same = before.and_then(|(snapshot, plan)| {
             let at = snapshot.clusters.iter().position(|other| Arc::ptr_eq(other, cluster))?;
             let context = self.contexts.client(&cluster.raw.name).map(Arc::as_ptr);
@@ -163,35 +165,14 @@ impl Planner {
             tls: self.contexts.client(&raw.name).map(|context| -> Options { Arc::clone(context) as Options }),
             proxy_protocol: raw.proxy_protocol,
             connect_timeout: raw.connect_timeout.duration(),
+            pending_timeout: raw.limits.pending_timeout.unwrap_or(raw.connect_timeout).duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
-            limits: self.limits(raw),
+            limits: self.limits.of(raw, self.workers),
             passive: health::passive(cluster),
             transport: transport(raw),
             stats,
         })
-    }
-
-    /// The cluster's limits: the same counters as before, with the new numbers.
-    fn limits(&mut self, cluster: &raw::Cluster) -> BreakerLimits {
-        let raw::Limits { max_connections, max_pending_requests, max_requests, max_retries } = cluster.limits;
-        let raw::RetryBudget { percent, min_concurrency } = cluster.retry_budget;
-        let budget = RetryAllowance::Budget { percent, min: min_concurrency };
-        let limits = match self.limits.get(&cluster.name) {
-            Some(limits) => {
-                limits.connections.resize(max_connections);
-                limits.pending.resize(max_pending_requests);
-                limits.requests.resize(max_requests);
-                limits.clone()
-            }
-            None => {
-                let limits = BreakerLimits::new(max_connections, max_pending_requests, max_requests, self.workers);
-                self.limits.insert(cluster.name.clone(), limits.clone());
-                limits
-            }
-        };
-        limits.retries.resize(max_retries.map_or(budget, RetryAllowance::Absolute));
-        limits
     }
 
     fn listener(&self, listener: &Arc<Listener>, before: Option<(&Snapshot, &Plan)>) -> Arc<ListenerPlan> {

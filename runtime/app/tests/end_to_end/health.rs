@@ -55,6 +55,7 @@ listeners:
     routes: {{ virtual_hosts: [{{ domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}] }}
 clusters:
   - name: app
+    healthy_panic_threshold: 0
     endpoints: {hosts:?}
 {health}
 "#,

@@ -1,5 +1,7 @@
 //! Retries, as a client and hosts see them.
 
+mod calls;
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +29,7 @@ listeners:
     routes: {{ virtual_hosts: [{{ domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app, timeout: 10s, {route} }} }}] }}] }}
 clusters:
   - {{ name: app, endpoints: [{hosts}], {cluster} }}
+  - {{ name: dead, endpoints: ["127.0.0.1:1"] }}
 "#
         )
     })
@@ -196,5 +199,46 @@ fn a_grpc_call_is_retried_by_its_status_in_fields_and_in_trailers() {
         let told = upstream.heads.lock().unwrap()[1].to_lowercase();
         let told = told.lines().find_map(|line| line.strip_prefix("grpc-timeout: ")).unwrap().to_owned();
         assert!(told.ends_with('u') && told != "5000000u", "the second try is told what is left: {told}");
+    }
+}
+
+#[test]
+fn a_mirror_whose_hosts_are_dead_harms_nobody() {
+    let upstream = Upstream::saying("hello");
+    let proxy = proxy(&[upstream.address], "mirror: [{ cluster: dead }]", "");
+    let mut client = Client::connect(proxy.web);
+    for _ in 0..50 {
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        let (head, content) = client.response().unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 ") && content == b"hello", "{head}");
+    }
+    eventually("all copies have failed", || proxy.stat("cluster.dead.upstream_cx_connect_fail") == 50);
+    assert_eq!(proxy.stat("cluster.dead.upstream_rq_mirrored"), 50);
+    assert_eq!(proxy.stat("cluster.app.upstream_rq_2xx"), 50);
+    eventually("nothing is kept", || proxy.stat("cluster.app.upstream_rq_replay_bytes") == 0);
+}
+
+#[test]
+fn a_host_has_limits_of_its_own_and_waiting_has_an_end() {
+    let upstream = Upstream::start(|head, stream| {
+        if head.starts_with("GET /slow") {
+            thread::sleep(Duration::from_millis(1500));
+        }
+        answer(stream, "200")
+    });
+    let waits = "limits: { per_host: { max_connections: 1 }, pending_timeout: 50ms }";
+    for limits in ["limits: { per_host: { max_requests: 1 } }", waits] {
+        let proxy = proxy(&[upstream.address], "retry: { on: [5xx, connect-failure], attempts: 3 }", limits);
+        let mut slow = Client::connect(proxy.web);
+        slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it is under way", || proxy.stat("cluster.app.upstream_rq_active") == 1);
+        let mut client = Client::connect(proxy.web);
+        let (head, _) = client.get("/").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("x-envoy-overloaded: true"), "{limits}: {head}");
+        assert!(slow.response().unwrap().0.starts_with("HTTP/1.1 200 "));
+        assert!(client.get("/").unwrap().0.starts_with("HTTP/1.1 200 "), "there is room again");
+        let line = "503 UO upstream_reset_before_response_started{overflow}";
+        eventually("the log says so", || log(&proxy).contains(line));
+        assert_eq!(proxy.stat("cluster.app.upstream_rq_retry"), 0);
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn provider(value: &'static str) -> SocketAddr {
     address
 }
 
-fn connect(to: SocketAddr) -> TcpStream {
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream

@@ -41,6 +41,9 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
     if raw.connect_timeout.0 == 0 {
         return Err(Fault::new(format!("{path}.connect_timeout"), "must be more than 0"));
     }
+    if raw.limits.pending_timeout.is_some_and(|timeout| timeout.0 == 0) {
+        return Err(Fault::new(format!("{path}.limits.pending_timeout"), "must be more than 0"));
+    }
     if !(0.0..=100.0).contains(&raw.retry_budget.percent) {
         return Err(Fault::new(format!("{path}.retry_budget.percent"), "must be from 0 to 100"));
     }

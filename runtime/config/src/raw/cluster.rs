@@ -109,11 +109,42 @@ pub struct Limits {
     /// Retries under way, those that wait for their turn included; instead of the `retry_budget`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
+    /// How long a request waits for a connection; the `connect_timeout` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_timeout: Option<Millis>,
+    /// Limits of each host, within those of the cluster.
+    #[serde(skip_serializing_if = "HostLimits::is_empty")]
+    pub per_host: HostLimits,
+}
+
+/// Limits of each host of a cluster, over all workers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostLimits {
+    /// Open connections. A worker that has none to the host opens one nevertheless.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// Requests under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
+}
+
+impl HostLimits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024, max_retries: None }
+        Self {
+            max_connections: 1024,
+            max_pending_requests: 1024,
+            max_requests: 1024,
+            max_retries: None,
+            pending_timeout: None,
+            per_host: HostLimits::default(),
+        }
     }
 }
 

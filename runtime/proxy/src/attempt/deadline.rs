@@ -84,8 +84,12 @@ impl BodyStream for CountedBody {
         match &polled {
             Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
                 self.progress.bytes.set(self.progress.bytes.get() + chunk.len() as u64);
+                // Whoever knows the length does not ask for the end.
+                if self.body.remaining() == Some(0) {
+                    self.progress.ended.set(true);
+                }
             }
-            Poll::Ready(None) => self.progress.ended.set(true),
+            Poll::Ready(None | Some(Ok(Frame::Trailers(_)))) => self.progress.ended.set(true),
             _ => {}
         }
         polled

@@ -48,6 +48,7 @@ pub(super) struct Tried {
 }
 
 /// What a try does next.
+#[allow(clippy::large_enum_variant, reason = "moved once per try, kept nowhere")]
 pub(super) enum Step {
     /// It ended.
     Ended(Result<Tried, Failure>),
@@ -114,8 +115,8 @@ impl<'a> Flight<'a> {
         Self { host, notes, began, future: Box::pin(future), limit, idle, _permit: permit }
     }
 
-    /// `running`: the request has arrived, and the time of the try counts.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, running: bool) -> Poll<Step> {
+    /// `is_running`: the request has arrived, and the time of the try counts. Polling the try may make it so.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_running: impl Fn() -> bool) -> Poll<Step> {
         if let Poll::Ready(outcome) = self.future.as_mut().poll(cx) {
             return Poll::Ready(Step::Ended(outcome));
         }
@@ -128,7 +129,7 @@ impl<'a> Flight<'a> {
                 return Poll::Ready(Step::Ended(Err(Failure::PerTryIdle)));
             }
         }
-        let Some(limit) = self.limit.as_mut().filter(|limit| running && !limit.told) else { return Poll::Pending };
+        let Some(limit) = self.limit.as_mut().filter(|limit| !limit.told && is_running()) else { return Poll::Pending };
         if limit.timer.deadline().is_none() {
             limit.timer.set_after(limit.span);
         }

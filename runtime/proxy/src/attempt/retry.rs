@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use ringway_api::{Headers, Io, Request, RequestHead, ResponseFlag, StreamCx};
+use ringway_api::{Headers, Io, Request, RequestHead, ResponseFlag, ResponseFlags, StreamCx};
 use ringway_config::RetryPolicy;
 use ringway_upstream::{AcquireError, Host, RetryPermit};
 
@@ -59,9 +58,9 @@ pub(crate) async fn exchange<I: Io>(
             Event::Step(at, Step::Ended(outcome)) => (at, outcome),
             Event::Step(at, Step::TimedOut) => {
                 run.call.upstream.stats.upstream_rq_per_try_timeout.inc();
-                if run.rules.hedge && deadline.is_running() {
+                if run.rules.hedge && run.has_arrived() {
                     // The try goes on, whether there can be another one or not.
-                    run.schedule(None, deadline, tries);
+                    let _another = run.schedule(None, deadline);
                     continue;
                 }
                 (at, Err(Failure::PerTryTimeout))
@@ -73,19 +72,23 @@ pub(crate) async fn exchange<I: Io>(
         let mut outcome = outcome.map_err(|failure| failed(run.call.upstream, &flight.host, failure));
         drop(flight);
         if !run.wants(&outcome) {
+            // What another try may still bring is better than nothing.
+            if outcome.is_err() && !run.is_idle() {
+                continue;
+            }
             if run.retries > 0 && outcome.is_ok() {
                 tries.retried = true;
             }
             return run.finish(outcome, tries);
         }
         let asked = outcome.as_ref().ok().map(|tried| &tried.answer.head.headers);
-        let again = run.schedule(asked, deadline, tries);
-        if (again || !run.flights.is_empty())
-            && let Ok(tried) = &mut outcome
-        {
+        let refused = run.schedule(asked, deadline).err();
+        let goes_on = refused.is_none() || !run.is_idle();
+        if goes_on && let Ok(tried) = &mut outcome {
             run.reject(tried);
         }
-        if !again && run.flights.is_empty() && run.waiting.is_none() {
+        if let Some(refused) = refused.filter(|_| !goes_on) {
+            refused.flag(&mut tries.flags);
             tries.retried = false;
             return run.finish(outcome, tries);
         }
@@ -104,12 +107,35 @@ struct Run<'a, I: Io> {
     tried: Vec<Rc<Host>>,
 }
 
+/// Why there is no further try.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// The content is not there any more, or the time.
+    Impossible,
+    /// There have been as many as may be.
+    Limit,
+    /// There are too many retries in the cluster.
+    Overflow,
+}
+
+impl Refused {
+    /// Envoy's word for it.
+    fn flag(self, flags: &mut ResponseFlags) {
+        match self {
+            Self::Impossible => {}
+            Self::Limit => flags.insert(ResponseFlag::UpstreamRetryLimitExceeded),
+            Self::Overflow => flags.insert(ResponseFlag::UpstreamOverflow),
+        }
+    }
+}
+
 /// A retry in its pause.
 struct Waiting {
     timer: PooledTimer,
     permit: Option<RetryPermit>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "moved once per try, kept nowhere")]
 enum Event {
     /// The route's timeout.
     Deadline,
@@ -132,9 +158,8 @@ impl<'a, I: Io> Run<'a, I> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Event> {
-        let running = deadline.is_running();
         for (at, flight) in self.flights.iter_mut().enumerate() {
-            if let Poll::Ready(step) = flight.poll(cx, running) {
+            if let Poll::Ready(step) = flight.poll(cx, || deadline.is_running()) {
                 return Poll::Ready(Event::Step(at, step));
             }
         }
@@ -182,6 +207,16 @@ impl<'a, I: Io> Run<'a, I> {
         Ok(())
     }
 
+    /// Whether no try is under way, and none will be.
+    fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.waiting.is_none()
+    }
+
+    /// Whether the request is there as a whole: only then may two tries read it.
+    fn has_arrived(&self) -> bool {
+        self.call.progress.as_ref().is_none_or(|request| request.ended.get())
+    }
+
     /// A host, one that was not tried before if the policy wants that and there is one.
     fn pick(&mut self, tries: &Tries) -> Result<Rc<Host>, AcquireError> {
         let (cluster, policy) = (&self.call.upstream.cluster, self.call.policy);
@@ -208,7 +243,8 @@ impl<'a, I: Io> Run<'a, I> {
     }
 
     fn stamp(&self, head: &mut RequestHead, deadline: &Deadline) {
-        if self.call.policy.include_attempt_count {
+        // Attachments of calls are the callers'.
+        if self.call.policy.include_attempt_count && self.call.dialect != Dialect::Rpc {
             tell::attempt_count(head, self.rules.arrived_as.saturating_add(self.retries));
         }
         // A hedged try goes on beyond its own time.
@@ -235,29 +271,27 @@ impl<'a, I: Io> Run<'a, I> {
     }
 
     /// Has another try follow, if it may. `asked` are the fields of the response that is not good enough.
-    fn schedule(&mut self, asked: Option<&Headers>, deadline: &Deadline, tries: &mut Tries) -> bool {
+    fn schedule(&mut self, asked: Option<&Headers>, deadline: &Deadline) -> Result<(), Refused> {
         if self.waiting.is_some() {
-            return true;
+            return Ok(());
         }
         let stats = &self.call.upstream.stats;
         if !self.kept.is_there() {
-            return false;
+            return Err(Refused::Impossible);
         }
         if self.retries >= self.rules.attempts {
             stats.upstream_rq_retry_limit_exceeded.inc();
-            tries.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
-            return false;
+            return Err(Refused::Limit);
         }
         let env = &self.call.stream.conn.env;
         let asked = asked.and_then(|fields| self.rules.asked_pause(fields, env.wall(), env.random()));
         let pause = asked.unwrap_or_else(|| self.rules.back_off(self.retries + 1, env.random()));
-        if !in_time(pause, deadline, env.now()) {
-            return false;
+        if deadline.left(env.now()).is_some_and(|left| pause >= left) {
+            return Err(Refused::Impossible);
         }
         let Some(permit) = self.call.upstream.allow_retry() else {
             stats.upstream_rq_retry_overflow.inc();
-            tries.flags.insert(ResponseFlag::UpstreamOverflow);
-            return false;
+            return Err(Refused::Overflow);
         };
         match asked {
             Some(_) => stats.upstream_rq_retry_backoff_ratelimited.inc(),
@@ -268,7 +302,7 @@ impl<'a, I: Io> Run<'a, I> {
         let mut timer = self.call.timers.take();
         timer.set_after(pause);
         self.waiting = Some(Waiting { timer, permit: Some(permit) });
-        true
+        Ok(())
     }
 
     /// Writes down what a try came to.
@@ -290,9 +324,4 @@ impl<'a, I: Io> Run<'a, I> {
         tries.answered = true;
         Ok(tried.answer)
     }
-}
-
-/// Whether a try that begins after a pause has any time left.
-fn in_time(pause: Duration, deadline: &Deadline, now: ringway_api::Time) -> bool {
-    deadline.left(now).is_none_or(|left| pause < left)
 }

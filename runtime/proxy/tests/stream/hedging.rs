@@ -1,8 +1,10 @@
 //! Two tries beside each other.
 
+use std::time::Duration;
+
 use ringway_api::Env;
 
-use crate::world::{Does, World, after, answer};
+use crate::world::{Does, World, after, answer, response};
 
 const ROUTE: &str = "timeout: 10s, retry: { on: [5xx], attempts: 2, per_try_timeout: 100ms, \
                      hedge_on_per_try_timeout: true, back_off: { base_interval: 1ms } }";
@@ -53,4 +55,32 @@ fn with_every_try_hanging_the_routes_timeout_ends_it() {
     assert!(response.starts_with("HTTP/1.1 504 "), "{response}");
     assert_eq!((world.sim.now() - began).as_secs(), 10);
     assert_eq!(world.seen().len(), 3);
+}
+
+#[test]
+fn a_call_that_is_still_being_sent_has_one_try_at_a_time() {
+    // A call's time runs from its beginning, and so does that of its tries.
+    let world = World::new(ROUTE, "", |number, _| answer(if number == 0 { 200 } else { 500 }, ""));
+    let mut client = world.connect();
+    let got = world.sim.block_on(async {
+        let head = "POST /s/m HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 3000\r\n\r\n";
+        client.send(head).await.unwrap();
+        for _ in 0..3 {
+            world.sim.sleep(Duration::from_millis(90)).await;
+            client.send([b'x'; 1000]).await.unwrap();
+        }
+        response(&mut client).await
+    });
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    let seen = world.seen();
+    assert!(seen.iter().all(|seen| seen.body == [b'x'; 3000]), "whole, or not at all");
+}
+
+#[test]
+fn a_second_try_that_cannot_begin_does_not_spoil_the_first() {
+    // One request may be under way; the second try is refused.
+    let world = World::new(ROUTE, "limits: { max_requests: 1 }", |_, _| after(150, 200, ""));
+    assert!(world.get().starts_with("HTTP/1.1 200 "));
+    assert_eq!(world.seen().len(), 1);
+    assert_eq!(world.stat(|stats| stats.upstream_rq_pending_overflow.value()), 1);
 }

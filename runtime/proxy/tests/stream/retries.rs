@@ -55,6 +55,9 @@ fn a_pause_that_a_response_asks_for_is_kept_if_it_is_credible() {
     }
 }
 
+/// The policy, what the host does first, and whether that is retried.
+type Reason = (&'static str, fn() -> Does, bool);
+
 #[test]
 fn reasons_are_what_they_say() {
     let closes = |on: &str, does: fn() -> Does| {
@@ -67,7 +70,7 @@ fn reasons_are_what_they_say() {
         assert_eq!(world.seen().len(), 1 + usize::from(again), "{on}");
         again
     };
-    let reasons: [(&str, fn() -> Does, bool); 22] = [
+    let reasons: [Reason; 22] = [
         ("5xx", || answer(500, ""), true),
         ("5xx", || Does::Close, true),
         ("5xx", || answer(404, ""), false),
@@ -277,4 +280,79 @@ fn a_client_that_leaves_takes_the_pause_with_it() {
     world.sim.block_on(async { next.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap() });
     world.sim.advance(Duration::from_secs(3600));
     assert_eq!(world.seen().len(), 3);
+}
+
+/// A brown-out: hosts that can serve half of what comes, and everybody retries thrice.
+#[test]
+fn the_budget_keeps_retries_from_multiplying_the_load() {
+    let amplification = |limit: &str| {
+        let route = "timeout: 0, retry: { on: [5xx], attempts: 3, back_off: { base_interval: 25ms } }";
+        // Every second request of a busy moment fails, and each takes 50 ms.
+        let world = World::new(route, limit, |number, _| after(50, if number % 2 == 0 { 503 } else { 200 }, ""));
+        let clients: Vec<_> = (0..1000)
+            .map(|_| {
+                let mut client = world.connect();
+                world.sim.block_on(async { client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap() });
+                world.sim.advance(Duration::from_millis(1));
+                client
+            })
+            .collect();
+        world.sim.advance(Duration::from_secs(2));
+        drop(clients);
+        world.seen().len() as f64 / 1000.0
+    };
+    let (bounded, free) = (amplification(""), amplification("limits: { max_retries: 100000 }"));
+    // Some 50 requests are under way, 10 of them may be retries, each of which takes some 60 ms.
+    assert!((1.05..1.25).contains(&bounded), "{bounded}");
+    assert!(free > 1.8, "{free}");
+}
+
+#[test]
+fn what_is_kept_for_retries_is_bounded_for_all_requests_together() {
+    let route = "timeout: 0, retry: { on: [5xx], attempts: 1, back_off: { base_interval: 1h } }";
+    let world = World::with_replay_memory(25_000, route, "", |_, _| answer(503, ""));
+    let mut clients: Vec<_> = (0..4).map(|_| world.connect()).collect();
+    for client in &mut clients {
+        world.sim.block_on(async {
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n").await.unwrap();
+            client.send(vec![b'x'; 10_000]).await.unwrap();
+        });
+        world.sim.run_until_quiet();
+    }
+    // Two wait for their turn, two were answered with what there was.
+    let answered: usize = clients.iter_mut().map(|client| usize::from(!client.recv_now().is_empty())).sum();
+    assert_eq!(answered, 2);
+    assert_eq!(world.stat(|stats| stats.upstream_rq_replay_bytes.value() as u64), 20_000);
+    assert_eq!(world.stat(|stats| stats.upstream_rq_replay_overflow.value()), 2);
+    world.sim.advance(Duration::from_secs(3600));
+    assert_eq!(world.seen().len(), 6);
+    assert_eq!(world.stat(|stats| stats.upstream_rq_replay_bytes.value() as u64), 0);
+}
+
+#[test]
+fn time_runs_from_the_end_of_a_request_that_arrives_in_pieces() {
+    let tries =
+        "timeout: 10s, retry: { on: [reset], attempts: 1, per_try_timeout: 2s, back_off: { base_interval: 1ms } }";
+    for (route, seconds) in [("timeout: 4s", 4), (tries, 4)] {
+        for framing in ["Content-Length: 4000", "Transfer-Encoding: chunked"] {
+            let world = World::new(route, "", |_, _| Does::Hang);
+            let mut client = world.connect();
+            let (got, took) = world.sim.block_on(async {
+                client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).await.unwrap();
+                for _ in 0..4 {
+                    world.sim.sleep(Duration::from_secs(3)).await;
+                    let piece = if framing.ends_with("chunked") { "3E8\r\n" } else { "" };
+                    let end = if piece.is_empty() { "" } else { "\r\n" };
+                    client.send(format!("{piece}{}{end}", "x".repeat(1000))).await.unwrap();
+                }
+                if framing.ends_with("chunked") {
+                    client.send("0\r\n\r\n").await.unwrap();
+                }
+                let began = world.sim.now();
+                (response(&mut client).await, world.sim.now() - began)
+            });
+            assert!(got.starts_with("HTTP/1.1 504 "), "{route} {framing}: {got}");
+            assert_eq!(took.as_secs(), seconds, "{route} {framing}");
+        }
+    }
 }

@@ -61,6 +61,7 @@ pub(crate) struct World {
     pub(crate) seen: Rc<RefCell<Vec<Seen>>>,
     pub(crate) scope: Arc<Scope<ClusterStats>>,
     pub(crate) registry: Registry,
+    pub(crate) limits: BreakerLimits,
     view: CoreView<MemoryIo>,
     worker: Rc<Worker>,
 }
@@ -71,6 +72,16 @@ impl World {
     /// A worker whose route is `route` besides its cluster, and whose cluster has `cluster`. `script` is asked for
     /// each request by its number, from 0.
     pub(crate) fn new(route: &str, cluster: &str, script: impl Fn(usize, &Seen) -> Does + 'static) -> Self {
+        Self::with_replay_memory(64 << 20, route, cluster, script)
+    }
+
+    /// The same, with so many bytes for contents that may be sent again.
+    pub(crate) fn with_replay_memory(
+        replay: usize,
+        route: &str,
+        cluster: &str,
+        script: impl Fn(usize, &Seen) -> Does + 'static,
+    ) -> Self {
         let text = format!(
             r#"
 listeners:
@@ -87,16 +98,18 @@ clusters:
         let net = Rc::new(MemoryNet::new(sim.env(), PairOptions::default()));
         let registry = Registry::new(1);
         let plan = Arc::new(plan(&text, &registry));
+        let limits = plan.clusters[0].limits.clone();
         let worker = Worker::new(sim.env(), 0, Box::new(|_| {}));
         let security = Security { accept: |_, _| refuse(), connect: |_, _, _| refuse() };
         let connect = Rc::clone(&net) as Rc<dyn ringway_api::Connect<MemoryIo>>;
-        let tools = Toolbox::new(Rc::clone(&worker), sim.env(), connect, |_| None, security, PROTOCOLS, (0, 1));
+        let tools = Toolbox::new(Rc::clone(&worker), sim.env(), connect, |_| None, security, PROTOCOLS, (0, 1))
+            .with_replay_memory(replay);
         let view = CoreView::build(plan, None, &tools);
         let seen = Rc::default();
         let hosts = Hosts { sim: sim.clone(), began: sim.now(), seen: Rc::clone(&seen), script: Box::new(script) };
         sim.spawn(run_hosts(Rc::clone(&net), Rc::new(hosts)));
         let scope = registry.cluster("app");
-        Self { sim, net, seen, scope, registry, view, worker }
+        Self { sim, net, seen, scope, registry, limits, view, worker }
     }
 
     /// A client's connection.
@@ -245,6 +258,7 @@ fn plan(text: &str, registry: &Registry) -> Plan {
             tls: None,
             proxy_protocol: None,
             connect_timeout: raw.connect_timeout.duration(),
+            pending_timeout: raw.limits.pending_timeout.unwrap_or(raw.connect_timeout).duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
             limits,

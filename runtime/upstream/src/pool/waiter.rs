@@ -19,14 +19,14 @@ pub(crate) struct Waiter {
     waker: RefCell<Option<Waker>>,
 }
 
-/// Waits in line for a connection, for at most the connect timeout.
+/// Waits in line for a connection, for at most the pending timeout.
 pub(super) async fn wait(host: &Rc<Host>, settings: Rc<Settings>, reuse: Reuse) -> Result<Lease, AcquireError> {
     let Some(permit) = Permit::of(&settings.pending) else {
         settings.events.pending_overflow();
         return Err(AcquireError::Overflow(Breaker::Pending));
     };
     let mut timer = settings.env.timer();
-    timer.set_after(settings.connect_timeout);
+    timer.set_after(settings.pending_timeout);
     let place = Place::take(host, settings, permit, reuse);
     if host.open_for_waiters() {
         place.settings.events.connection_overflow();
@@ -88,7 +88,9 @@ impl Place {
 
     fn timeout(&self) -> AcquireError {
         let host = self.host.address().clone();
-        if self.host.pool.connecting.get() > 0 {
+        // A wait that ends before a connection could have come about says nothing about the host.
+        let patient = self.settings.pending_timeout >= self.settings.connect_timeout;
+        if patient && self.host.pool.connecting.get() > 0 {
             AcquireError::Connect { host, cause: ConnectError::Timeout }
         } else {
             AcquireError::PendingTimeout { host }

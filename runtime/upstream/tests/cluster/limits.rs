@@ -1,10 +1,14 @@
 //! Circuit breakers.
 
 use ringway_api::ResponseFlag;
-use ringway_upstream::{AcquireError, Breaker, CloseCause, ClusterParams, Reuse};
+use std::time::Duration;
+
+use ringway_upstream::{
+    AcquireError, Breaker, CloseCause, Cluster, ClusterParams, HostLimits, HostParams, Reuse, SharedLimit,
+};
 
 use crate::net::Mode;
-use crate::world::{CONNECT_TIMEOUT, World, complete, hosts, limited, request};
+use crate::world::{CONNECT_TIMEOUT, World, address, complete, hosts, limited, params, request};
 
 #[test]
 fn past_the_limit_on_connections_requests_wait_for_a_free_one() {
@@ -156,4 +160,85 @@ fn a_host_without_a_connection_gets_one_past_the_limit() {
     complete(two);
     complete(three.lease());
     complete(one);
+}
+
+/// Two hosts, the first with these limits.
+fn with_host_limits(connections: Option<&SharedLimit>, requests: Option<&SharedLimit>) -> ClusterParams {
+    let limits = HostLimits { connections: connections.cloned(), requests: requests.cloned() };
+    let first = HostParams { limits, ..HostParams::new(address(1)) };
+    ClusterParams { hosts: vec![first, HostParams::new(address(2))], ..params([]) }
+}
+
+#[test]
+fn a_host_has_limits_of_its_own_and_others_are_free() {
+    let (connections, requests) = (SharedLimit::new(2, 1), SharedLimit::new(3, 1));
+    let world = World::new();
+    let cluster = world.cluster(with_host_limits(Some(&connections), None));
+    let held = [world.lease(&cluster), world.lease(&cluster)];
+    let mut third = world.ask(&cluster, Reuse::Allowed);
+    world.env.run();
+    assert!(!third.is_ready());
+    let mut other = world.ask_host(&cluster, &cluster.hosts()[1], Reuse::Allowed);
+    world.env.run();
+    drop(other.lease());
+    held.into_iter().for_each(complete);
+    drop(third.lease());
+
+    let cluster = world.cluster(with_host_limits(None, Some(&requests)));
+    let held: Vec<_> = (0..3).map(|_| world.lease(&cluster)).collect();
+    let mut refused = world.ask(&cluster, Reuse::Allowed);
+    assert!(matches!(refused.error(), AcquireError::Overflow(Breaker::Requests)));
+    assert_eq!(requests.left(), 0);
+    held.into_iter().for_each(complete);
+    (0..2).for_each(|_| cluster.settle());
+    assert_eq!((requests.left(), cluster.params().limits.requests.left()), (3, 1024));
+}
+
+#[test]
+fn limits_of_hosts_come_and_go_with_requests_under_way() {
+    let world = World::new();
+    let requests = SharedLimit::new(1, 1);
+    let cluster = world.cluster(with_host_limits(None, Some(&requests)));
+    let limits = cluster.params().limits.clone();
+    let lease = world.lease(&cluster);
+    let free = Cluster::rebuild(
+        Some(&cluster),
+        ClusterParams { limits: limits.clone(), ..with_host_limits(None, None) },
+        world.services(),
+    );
+    let more = world.lease(&free);
+    let again = Cluster::rebuild(
+        Some(&free),
+        ClusterParams { limits: limits.clone(), ..with_host_limits(None, Some(&requests)) },
+        world.services(),
+    );
+    assert_eq!(requests.left(), 0, "the first is still under way");
+    drop(lease);
+    assert_eq!(requests.left(), 1);
+    let held = world.lease(&again);
+    assert_eq!(requests.left(), 0);
+    drop((held, more));
+    (0..2).for_each(|_| again.settle());
+    assert_eq!((requests.left(), limits.requests.left()), (1, 1024));
+}
+
+#[test]
+fn waiting_in_line_has_a_time_limit_of_its_own() {
+    let world = World::new();
+    let pending_timeout = Duration::from_millis(100);
+    let cluster = world.cluster(ClusterParams { pending_timeout, ..limited(1, 10, 100) });
+    let _busy = world.lease(&cluster);
+    let mut waiting = world.ask(&cluster, Reuse::Allowed);
+    world.env.advance(pending_timeout - Duration::from_millis(1));
+    assert!(!waiting.is_ready());
+    world.env.advance(Duration::from_millis(2));
+    assert!(matches!(waiting.error(), AcquireError::PendingTimeout { .. }));
+
+    // A connection that takes longer than that is not given up: the next request has it.
+    let cluster = world.cluster(ClusterParams { pending_timeout, ..limited(2, 10, 100) });
+    world.net.mode.set(Mode::Hold);
+    let mut waiting = world.ask(&cluster, Reuse::Allowed);
+    world.env.advance(Duration::from_millis(200));
+    assert!(matches!(waiting.error(), AcquireError::PendingTimeout { .. }));
+    assert_eq!(world.net.held(), 1);
 }

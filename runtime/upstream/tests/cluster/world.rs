@@ -131,6 +131,7 @@ pub(crate) fn params(of: impl IntoIterator<Item = u8>) -> ClusterParams {
         // Nobody but the healthy is picked.
         grouping: Arc::new(Grouping { panic_percent: 0, ..Grouping::default() }),
         connect_timeout: CONNECT_TIMEOUT,
+        pending_timeout: CONNECT_TIMEOUT,
         idle_timeout: Some(IDLE_TIMEOUT),
         max_requests_per_connection: None,
         expected_slots: NonZeroU32::MIN,
