@@ -115,7 +115,7 @@ fn wrong_options_are_told() {
         (json!({ "allow_origins": [{ "regex": "(" }] }), "allow_origins[0]: regex"),
         (json!({ "allow_origins": [{ "exact": "*" }], "allow_methods": ["a b"] }), "allow_methods: \"a b\""),
         (json!({ "allow_origins": [{ "exact": "*" }], "preflight_status": 302 }), "neither 200 nor 204"),
-        (json!({ "allow_origins": [{ "exact": "*" }], "enabled": 101 }), "within 0 and 100"),
+        (json!({ "allow_origins": [{ "exact": "*" }], "enabled": 101 }), "from 0 to 100"),
         (json!({ "allow_origins": [{ "wildcard": "*" }] }), "unknown variant `wildcard`"),
         (json!({ "allow_origin": [] }), "unknown field"),
     ] {
