@@ -71,8 +71,8 @@ impl HostSet {
         let subsets = selectors.map(|keys| {
             let mut members: HashMap<Vec<Box<str>>, Vec<u32>> = HashMap::new();
             for (at, host) in params.iter().enumerate() {
-                let value = |key: &Box<str>| host.metadata.as_ref()?.get(key).cloned();
-                if let Some(values) = keys.iter().map(value).collect() {
+                let value = |key: &str| host.metadata.as_ref()?.get(key).cloned();
+                if let Some(values) = keys.iter().map(|key| value(key)).collect() {
                     members.entry(values).or_default().push(at as u32);
                 }
             }
@@ -141,11 +141,12 @@ impl HostSet {
                 keys.iter().filter(|_| same).filter_map(|key| wanted.get(key).cloned()).collect();
             by_value.get(&values).filter(|_| same)
         });
-        chosen.or_else(|| match &subsets.fallback {
+        let fallback = match &subsets.fallback {
             Fallback::None => None,
             Fallback::Any => Some(&self.all),
             Fallback::Default(_) => self.default.as_ref(),
-        })
+        };
+        chosen.or(fallback)
     }
 }
 

@@ -165,7 +165,7 @@ impl HostParams {
 
     /// Whether it has all of this metadata.
     pub fn has(&self, wanted: &Metadata) -> bool {
-        let known = |key: &Box<str>| self.metadata.as_ref()?.get(key);
+        let known = |key: &str| self.metadata.as_ref()?.get(key);
         wanted.iter().all(|(key, value)| known(key) == Some(value))
     }
 }

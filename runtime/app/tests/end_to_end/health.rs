@@ -151,7 +151,7 @@ fn a_host_that_does_not_answer_in_time_is_ejected() {
     let silent = Upstream::start(|_, _| true);
     let proxy = Proxy::start_with(|_, web, _, admin| {
         let routes = edge::routes("app").replace("cluster: app", "cluster: app, timeout: 20ms");
-        let health = "outlier_detection: { split_external_local_origin_errors: true, base_ejection_time: 1h }";
+        let health = "healthy_panic_threshold: 0, outlier_detection: { split_external_local_origin_errors: true, base_ejection_time: 1h }";
         let listener = format!("name: web, address: '{web}', routes: {routes}");
         edge::config(admin, &[listener], &[format!("name: app, endpoints: ['{}'], {health}", silent.address)])
     });

@@ -30,7 +30,7 @@ fn seed(worker: u64) -> u64 {
 fn counts(balancer: &impl LoadBalancer, hosts: &[HostState], picks: usize) -> Vec<usize> {
     let mut counts = vec![0; hosts.len()];
     for step in 0..picks {
-        counts[LoadBalancer::pick(balancer, Hosts::all(&hosts), cx(step)).unwrap()] += 1;
+        counts[LoadBalancer::pick(balancer, Hosts::all(hosts), cx(step)).unwrap()] += 1;
     }
     counts
 }
