@@ -1,6 +1,6 @@
 """Equivalent configurations, and what is sent through them."""
 
-
+import balancing
 import filters_http
 import matching
 import resilience
@@ -54,7 +54,10 @@ def manager(case, log):
 
 
 def envoy_cluster(name, ports, **options):
-    endpoints = [port if isinstance(port, dict) else {"endpoint": {"address": address(port)}} for port in ports]
+    endpoints = []
+    for port in ports:
+        more = {} if isinstance(port, int) else {key: value for key, value in port.items() if key != "port"}
+        endpoints.append({"endpoint": {"address": address(port if isinstance(port, int) else port["port"])}, **more})
     return {
         "name": name,
         "type": "STATIC",
@@ -94,14 +97,18 @@ def ringway(chosen, ports, places, admin, log):
 
 
 def ringway_cluster(name, ports, **options):
-    endpoints = [{"address": f"127.0.0.1:{port}"} if isinstance(port, int) else port for port in ports]
+    endpoints = []
+    for port in ports:
+        more = {} if isinstance(port, int) else {key: value for key, value in port.items() if key != "port"}
+        endpoints.append({"address": f"127.0.0.1:{port if isinstance(port, int) else port['port']}", **more})
     return {"name": name, "endpoints": endpoints, "connect_timeout": "2s", **options}
 
 
 def filled(cluster, places):
     """Names of hosts replaced by their ports."""
-    return {**cluster, "ports": [places.get(port, port) if isinstance(port, str) else port for port in cluster["ports"]]}
+    port = lambda port: {**port, "port": places[port["port"]]} if isinstance(port, dict) else places.get(port, port)
+    return {**cluster, "ports": [port(one) for one in cluster["ports"]]}
 
 
-CASES = [*matching.CASES, *routing.CASES, *resilience.CASES, *filters_http.CASES]
+CASES = [*matching.CASES, *routing.CASES, *resilience.CASES, *balancing.CASES, *filters_http.CASES]
 assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"

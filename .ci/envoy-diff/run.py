@@ -58,13 +58,14 @@ def send(port, request, label):
         response = connection.getresponse()
         body = response.read()
         return {
+            "path": request.path,
             "status": response.status,
             "fields": response.getheaders(),
             "body": body.decode("latin-1"),
             "seconds": time.monotonic() - began,
         }
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        return {"status": type(error).__name__, "fields": [], "body": "", "seconds": 0}
+        return {"path": request.path, "status": type(error).__name__, "fields": [], "body": "", "seconds": 0}
     finally:
         connection.close()
 

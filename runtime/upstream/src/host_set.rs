@@ -129,10 +129,11 @@ impl HostSet {
     /// The hosts that have what is wanted, or those that will do instead.
     fn levels(&self, wanted: Option<&Metadata>) -> Option<&Levels> {
         let (Some(subsets), Some(wanted)) = (&self.grouping.subsets, wanted) else {
+            // Who wants nothing in particular gets what those get who want what nobody has, as in Envoy.
             return match self.grouping.subsets.as_ref().map(|subsets| &subsets.fallback) {
-                // Who wants nothing in particular gets what those get who want what nobody has.
                 Some(Fallback::Default(_)) => self.default.as_ref(),
-                Some(Fallback::None) | Some(Fallback::Any) | None => Some(&self.all),
+                Some(Fallback::None) => None,
+                Some(Fallback::Any) | None => Some(&self.all),
             };
         };
         let chosen = subsets.selectors.iter().zip(&self.subsets).find_map(|(keys, by_value)| {

@@ -74,12 +74,12 @@ pub struct Subset {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Fallback {
-    /// The request fails: there is no healthy host.
+    /// The request fails: there is no healthy host. So do requests that want nothing in particular.
     #[default]
     NoEndpoint,
     /// Any host will do.
     AnyEndpoint,
-    /// A host with the metadata of `default_subset`; also for routes that want nothing in particular.
+    /// A host with the metadata of `default_subset`.
     DefaultSubset,
 }
 
