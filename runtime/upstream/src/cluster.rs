@@ -119,7 +119,7 @@ impl<I: 'static> Cluster<I> {
     }
 
     /// A connection to a host for one request: at once when one has room; otherwise the request waits in line, for
-    /// at most the connect timeout. Dropping the future gives the place up and wastes no connection.
+    /// at most the pending timeout. Dropping the future gives the place up and wastes no connection.
     ///
     /// # Errors
     /// All of [`AcquireError`] but `NoHealthyHost`.

@@ -75,3 +75,58 @@ fn rate_limited(raw: &raw::RateLimitedBackOff) -> Result<RateLimited, Keyed> {
     let headers = raw.reset_headers.iter().enumerate().map(header).collect::<Result<_, _>>()?;
     Ok(RateLimited { headers, max: raw.max_interval.duration() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(text: &str) -> Result<RetryPolicy, (String, String)> {
+        let raw = serde_saphyr::from_str(text).map_err(|error| (String::new(), error.to_string()))?;
+        compile(&raw).map_err(|(key, fault)| (key, fault.message))
+    }
+
+    #[test]
+    fn defaults_are_envoys() {
+        let policy = compiled("{ on: [5xx, unavailable] }").unwrap();
+        assert_eq!((policy.attempts, policy.host_attempts, policy.buffer_limit), (1, 1, 64 << 10));
+        assert_eq!((policy.base_interval.as_millis(), policy.max_interval.as_millis()), (25, 250));
+        assert!(policy.per_try_timeout.is_none() && policy.rate_limited.is_none() && !policy.from_headers);
+        let limited = compiled("{ on: [reset], rate_limited_back_off: {} }").unwrap().rate_limited.unwrap();
+        assert_eq!(limited.max.as_secs(), 300);
+        assert_eq!(
+            limited.headers.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),
+            ["retry-after", "x-ratelimit-reset"]
+        );
+    }
+
+    #[test]
+    fn what_could_never_work_is_refused_with_its_place() {
+        for (text, key) in [
+            ("{}", "route.retry.on"),
+            ("{ on: [reset], attempts: 101 }", "route.retry.attempts"),
+            ("{ on: [retriable-status-codes] }", "route.retry.retriable_status_codes"),
+            (
+                "{ on: [retriable-status-codes], retriable_status_codes: [503, 100] }",
+                "route.retry.retriable_status_codes[1]",
+            ),
+            ("{ on: [retriable-headers] }", "route.retry.retriable_headers"),
+            ("{ on: [reset], back_off: { base_interval: 0 } }", "route.retry.back_off.base_interval"),
+            ("{ on: [reset], back_off: { base_interval: 2s, max_interval: 1s } }", "route.retry.back_off.max_interval"),
+            ("{ on: [reset], hedge_on_per_try_timeout: true }", "route.retry.hedge_on_per_try_timeout"),
+            (
+                "{ on: [reset], rate_limited_back_off: { reset_headers: [] } }",
+                "route.retry.rate_limited_back_off.reset_headers",
+            ),
+            (
+                "{ on: [reset], rate_limited_back_off: { reset_headers: [{ name: 'a b' }] } }",
+                "route.retry.rate_limited_back_off.reset_headers[0].name",
+            ),
+        ] {
+            assert_eq!(compiled(text).unwrap_err().0, key, "{text}");
+        }
+        for unknown in ["{ on: [sometimes] }", "{ on: [reset], tries: 3 }"] {
+            assert!(compiled(unknown).is_err(), "{unknown}");
+        }
+        assert!(compiled("{ from_headers: true }").is_ok());
+    }
+}
