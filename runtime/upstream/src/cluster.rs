@@ -37,6 +37,10 @@ pub struct Want<'a> {
     pub metadata: Option<&'a Metadata>,
 }
 
+/// How often another host is drawn for one to which no connection came about a moment ago. It has nothing under way, so
+/// that balancers like it.
+const COOLING_REDRAWS: u32 = 8;
+
 /// Keeps a raw connection counted; drop it with the stream.
 #[must_use = "dropping it says that the connection is closed"]
 pub struct RawLease {
@@ -108,12 +112,14 @@ impl<I: 'static> Cluster<I> {
             self.settings.events.no_healthy_host();
             return Err(AcquireError::NoHealthyHost);
         };
+        let now = self.settings.env.now();
         let is_tried = |host: &Rc<Host>| want.tried.iter().any(|tried| Rc::ptr_eq(tried, host));
-        for attempt in 1..=u64::from(want.redraws) {
-            if !is_tried(host) {
+        for attempt in 1..=want.redraws.max(COOLING_REDRAWS) {
+            let avoided = host.is_cooling(now) || (attempt <= want.redraws && is_tried(host));
+            if !avoided {
                 break;
             }
-            host = draw(attempt).unwrap_or(host);
+            host = draw(attempt.into()).unwrap_or(host);
         }
         Ok(Rc::clone(host))
     }
@@ -142,12 +148,12 @@ impl<I: 'static> Cluster<I> {
         match self.services.connect.connect(&host.reach().addresses, settings.connect_timeout).await {
             Ok(io) => {
                 settings.events.connection_opened(settings.env.now().since(began));
-                count(&host.counts.connections);
+                host.connected();
                 count(&host.counts.raw_active);
                 Ok((io, RawLease { active, events: Rc::clone(&settings.events), _permit: permit }))
             }
             Err(cause) => {
-                count(&host.counts.connect_failures);
+                host.connect_failed();
                 match cause {
                     ConnectError::Timeout => settings.events.connect_timed_out(),
                     ConnectError::Failed(_) => settings.events.connect_failed(),

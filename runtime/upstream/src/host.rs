@@ -22,6 +22,8 @@ pub struct Host {
     health: RefCell<Option<Arc<HostHealth>>>,
     /// Since when it may be picked, if it has not always been.
     since: Cell<Option<Time>>,
+    /// It is better left alone until then, because no connection came about; and for how long it was the last time.
+    cooling: Cell<(Time, Duration)>,
     pub(crate) settings: RefCell<Rc<Settings>>,
     limits: RefCell<Limits>,
     pub(crate) pool: Pool,
@@ -105,12 +107,19 @@ struct Limits {
 /// Something under way at a host, counted in what balancers see.
 pub(crate) struct Active(Rc<Host>);
 
+/// A host to which no connection came about is avoided for so long at first: until outlier detection, which hears of
+/// it a moment later, has its say.
+const COOL_DOWN: Duration = Duration::from_millis(100);
+/// And for so long at most.
+const MOST_COOL_DOWN: Duration = Duration::from_secs(1);
+
 // === impl Host ===
 
 impl Host {
     pub(crate) fn new(params: &HostParams, seat: Seat, settings: Rc<Settings>, is_new: bool) -> Rc<Self> {
         Rc::new(Self {
             since: Cell::new(is_new.then(|| settings.env.now())),
+            cooling: Cell::default(),
             address: params.address.clone(),
             reach: RefCell::new(Rc::new(Reach::of(params))),
             seat: RefCell::new(seat),
@@ -146,6 +155,28 @@ impl Host {
             if usable {
                 self.since.set(Some(self.settings.borrow().env.now()));
             }
+        }
+    }
+
+    /// Whether no connection came about a moment ago: another host is better asked.
+    pub(crate) fn is_cooling(&self, now: Time) -> bool {
+        now < self.cooling.get().0
+    }
+
+    /// A connection came about.
+    pub(crate) fn connected(&self) {
+        count(&self.counts.connections);
+        self.cooling.set(Default::default());
+    }
+
+    /// None did: it is left alone for a moment, each time for longer.
+    pub(crate) fn connect_failed(&self) {
+        count(&self.counts.connect_failures);
+        let (until, before) = self.cooling.get();
+        let now = self.settings.borrow().env.now();
+        if now >= until {
+            let span = (before * 2).clamp(COOL_DOWN, MOST_COOL_DOWN);
+            self.cooling.set((now + span, span));
         }
     }
 

@@ -9,7 +9,7 @@ use super::members::Member;
 use super::{Host, Permit, janitor};
 use crate::AcquireError;
 use crate::dial::{DialError, Dialed};
-use crate::host::{Settings, count};
+use crate::host::Settings;
 
 /// Connects in a task of its own. `permit` is missing only for a host's first connection past the limit.
 pub(super) fn start(host: &Rc<Host>, settings: &Settings, permit: Option<Permit>) {
@@ -37,7 +37,7 @@ impl Attempt {
     fn succeed(&mut self, dialed: Dialed) {
         self.end();
         let (host, settings) = (&self.host, self.host.settings());
-        count(&host.counts.connections);
+        host.connected();
         settings.events.connection_opened(settings.env.now().since(self.began));
         let bell = janitor::bell(host, &settings);
         let member = host.pool.state.borrow_mut().members.insert(|slot| {
@@ -55,7 +55,7 @@ impl Attempt {
         // Freed first: the next attempt may need it.
         drop(self.permit.take());
         let settings = self.host.settings();
-        count(&self.host.counts.connect_failures);
+        self.host.connect_failed();
         match error {
             DialError::Connect(ConnectError::Timeout) => settings.events.connect_timed_out(),
             _ => settings.events.connect_failed(),
@@ -87,7 +87,7 @@ impl Drop for Attempt {
             // The task was dropped or panicked. Nothing is spawned from here: the worker may be ending.
             self.end();
             let settings = self.host.settings();
-            count(&self.host.counts.connect_failures);
+            self.host.connect_failed();
             settings.events.connect_failed();
             self.fail_one(&settings, DialError::Handshake(ConnError::new(Blame::Local, "connect_aborted")));
         }

@@ -67,3 +67,19 @@ fn failures_name_the_host_and_leave_nothing() {
     drop(cluster);
     world.assert_quiet();
 }
+
+#[test]
+fn a_host_without_a_connection_is_avoided_for_a_moment() {
+    let world = World::new();
+    let cluster = world.cluster(params([1, 2]));
+    let picks =
+        |host: u8| (0..100).filter(|_| cluster.pick(Want::default()).unwrap().address() == &address(host)).count();
+    assert_eq!((picks(1), picks(2)), (50, 50));
+    world.net.mode.set(Mode::Refuse);
+    let refused = connect(&world, &cluster).take().unwrap().unwrap_err();
+    let AcquireError::Connect { host, .. } = refused else { panic!("{refused:?}") };
+    let (ill, well) = if host == address(1) { (1, 2) } else { (2, 1) };
+    assert_eq!((picks(ill), picks(well)), (0, 100));
+    world.env.advance(std::time::Duration::from_millis(100));
+    assert_eq!(picks(ill), 50, "it has another chance");
+}
