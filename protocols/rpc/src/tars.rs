@@ -10,7 +10,6 @@ mod jce;
 mod packet;
 
 use std::ops::Range;
-use std::time::Duration;
 
 use http::StatusCode;
 use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
@@ -20,8 +19,10 @@ use self::packet::{
     CONTEXT, DESCRIPTION, FUNCTION, MESSAGE_TYPE, PACKET_TYPE, Packet, REQUEST, RESPONSE, SERVANT_OR_RET, TIMEOUT,
     VERSION,
 };
-use crate::wire::{byte, put};
-use crate::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, rewrite};
+use crate::wire::{byte, put, wait};
+use crate::{
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, own_status, rewrite,
+};
 
 /// Tars.
 #[derive(Clone, Copy, Debug, Default)]
@@ -219,7 +220,7 @@ impl RpcCodec for Tars {
         show(block, context, fields)?;
         let millis = timeout.map(|field| Packet::int(block, &field)).transpose()?;
         let [service, method] = packet.names.map(|name| block.get(name).unwrap_or_default());
-        Ok(Call { service, method, timeout: millis.and_then(duration) })
+        Ok(Call { service, method, timeout: millis.and_then(|millis| wait(millis.into())) })
     }
 
     fn read_response(&self, _frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
@@ -272,7 +273,7 @@ impl RpcCodec for Tars {
             }
         })?;
         let timeout = match head.timeout {
-            timeout if timeout == told.and_then(duration) => None,
+            timeout if timeout == told.and_then(|millis: i32| wait(millis.into())) => None,
             timeout => Some(timeout.map_or(0, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX))),
         };
         Self::write(&packet, block, &Edit { id: signed(id), ret: None, timeout, context, content }, out)
@@ -289,7 +290,7 @@ impl RpcCodec for Tars {
         let Origin { block, .. } = origin.ok_or(CodecError::unsupported("not_a_tars_response"))?;
         let packet = Packet::whole(block)?;
         let context = Self::context(&head.headers, &packet, block)?;
-        let told = head.headers.first(STATUS).and_then(|code| std::str::from_utf8(code).ok()?.parse::<i32>().ok());
+        let told = own_status(&head.headers);
         let ret = told.filter(|told| packet.ret.as_ref().is_some_and(|(ret, _)| ret != told));
         Self::write(&packet, block, &Edit { id: signed(to.frame.id), ret, timeout: None, context, content }, out)
     }
@@ -330,10 +331,6 @@ impl RpcCodec for Tars {
 fn show(block: &[u8], context: Option<Field>, fields: &mut Fields<'_>) -> Result<(), CodecError> {
     let Some(context) = context else { return Ok(()) };
     entries(block, &context, |name, value| fields.received(name, value))
-}
-
-fn duration(millis: i32) -> Option<Duration> {
-    u64::try_from(millis).ok().filter(|millis| *millis > 0).map(Duration::from_millis)
 }
 
 /// Ids are signed.
