@@ -3,6 +3,7 @@
 //! A fixed part, a class name, header pairs in plain text, and an opaque content. Version 2 has one more byte, and may
 //! have a CRC-32 behind its content.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use http::StatusCode;
@@ -10,8 +11,8 @@ use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 
 use crate::wire::{byte, crc_fits, put, u16_at, u32_at, wait};
 use crate::{
-    Asked, Call, CodecError, Decoded, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, Statuses, VERSION,
-    edited_pairs, own_status, read_pairs, write_pair,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, Statuses, Target,
+    VERSION, edited_pairs, own_status, read_pairs, write_pair,
 };
 
 /// bolt, version 1.
@@ -34,8 +35,8 @@ const ANSWER: u16 = 2;
 const GOAWAY: u16 = 100;
 
 /// Where the caller names the service; the first that is there.
-const SERVICE: [&[u8]; 2] = [b"sofa_head_target_service", b"service"];
-const METHOD: &[u8] = b"sofa_head_method_name";
+const SERVICE: [&str; 2] = ["sofa_head_target_service", "service"];
+const METHOD: &str = "sofa_head_method_name";
 /// Is `true` where the service threw.
 const THREW: &[u8] = b"sofa_head_response_error";
 const MALFORMED: CodecError = CodecError::malformed("bolt_malformed_headers");
@@ -84,8 +85,7 @@ impl<const V: u8> Bolt<V> {
     }
 
     fn check(frame: &FrameHead, block: &[u8]) -> Result<(), CodecError> {
-        let fits = frame.tail == 0 || crc_fits(block);
-        if fits { Ok(()) } else { Err(CodecError::malformed("bolt_crc_mismatch")) }
+        (frame.tail == 0 || crc_fits(block)).then_some(()).ok_or(CodecError::malformed("bolt_crc_mismatch"))
     }
 
     /// The fixed part up to the codec, or the switch.
@@ -194,9 +194,9 @@ impl<const V: u8> RpcCodec for Bolt<V> {
             let Some(value) = value else { return };
             fields.received(name.clone(), value.clone());
             let (Some(name), text) = (block.get(name), block.get(value)) else { return };
-            if let Some(at) = SERVICE.iter().position(|service| *service == name) {
+            if let Some(at) = SERVICE.iter().position(|service| service.as_bytes() == name) {
                 service[at] = text;
-            } else if name == METHOD {
+            } else if name == METHOD.as_bytes() {
                 method = text;
             }
         })?;
@@ -243,6 +243,12 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         content: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
+        let mut headers = Cow::Borrowed(&head.headers);
+        if let Some(target) = Target::edited(head)?.filter(|_| origin.is_some()) {
+            let headers = headers.to_mut();
+            let named = target.rename(headers, &SERVICE)? > 0 && headers.set(METHOD, &target.method).is_ok();
+            named.then_some(()).ok_or(CodecError::unsupported("bolt_target_not_in_headers"))?;
+        }
         let from = out.len();
         let one_way = origin.is_some_and(|origin| origin.frame.kind == Kind::OneWay);
         Self::begin(origin.map_or(&[], |origin| origin.block), if one_way { ONE_WAY } else { REQUEST }, CALL, id, out);
@@ -250,7 +256,7 @@ impl<const V: u8> RpcCodec for Bolt<V> {
             head.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(i32::MAX.unsigned_abs()));
         out.extend(millis.to_be_bytes());
         let class = Self::class(origin, false).unwrap_or(REQUEST_CLASS);
-        Self::finish(from, class, &Self::pairs(&head.headers, origin, false), content, out)
+        Self::finish(from, class, &Self::pairs(&headers, origin, false), content, out)
     }
 
     fn write_response(

@@ -13,7 +13,8 @@ use ringway_api::{Known, RequestHead, ResponseHead, Sniff};
 use self::body::{Request, Response};
 use crate::wire::{byte, put, u32_at, u64_at};
 use crate::{
-    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Statuses, VERSION, own_status,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Statuses, Target, VERSION,
+    own_status,
 };
 
 /// Dubbo2.
@@ -199,11 +200,14 @@ impl RpcCodec for Dubbo {
         if edited && flags & SERIALIZATION != SERIAL_HESSIAN2 {
             return Err(CodecError::unsupported("dubbo_attachments_not_hessian2"));
         }
+        let target = if origin.is_some() { Target::edited(head)? } else { None };
         let from = out.len();
         Self::header(flags, 0, id, out);
         let whole = origin.is_some_and(|origin| origin.block.len() >= origin.frame.len);
         if edited {
-            Request::read(content, 0)?.edit(content, &head.headers, whole, out).inspect_err(|_| out.truncate(from))?;
+            let edited = Request::read(content, 0)
+                .and_then(|request| request.edit(content, &head.headers, target.as_ref(), whole, out));
+            edited.inspect_err(|_| out.truncate(from))?;
         } else {
             out.extend_from_slice(content);
         }

@@ -21,7 +21,7 @@ use self::packet::{
 };
 use crate::wire::{byte, put, wait};
 use crate::{
-    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, own_status, rewrite,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Target, own_status, rewrite,
 };
 
 /// Tars.
@@ -48,6 +48,8 @@ type Entries<'a> = Vec<(&'a [u8], &'a [u8])>;
 struct Edit<'a> {
     id: i32,
     ret: Option<i32>,
+    /// Who is called, if it is another than was.
+    target: Option<Target>,
     timeout: Option<i32>,
     /// The context, where it was edited.
     context: Option<Entries<'a>>,
@@ -69,7 +71,14 @@ impl Tars {
             put_int(SERVANT_OR_RET, ret, out);
             at = field.end;
         }
-        out.extend_from_slice(piece(at..packet.content_field.start));
+        match &edit.target {
+            // Servant and function stand between id and content.
+            Some(target) => {
+                put_string(SERVANT_OR_RET, &target.service, out);
+                put_string(FUNCTION, &target.method, out);
+            }
+            None => out.extend_from_slice(piece(at..packet.content_field.start)),
+        }
         if edit.content == piece(packet.content.clone()) {
             out.extend_from_slice(piece(packet.content_field.clone()));
         } else {
@@ -276,7 +285,8 @@ impl RpcCodec for Tars {
             timeout if timeout == told.and_then(|millis: i32| wait(millis.into())) => None,
             timeout => Some(timeout.map_or(0, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX))),
         };
-        Self::write(&packet, block, &Edit { id: signed(id), ret: None, timeout, context, content }, out)
+        let target = Target::edited(head)?;
+        Self::write(&packet, block, &Edit { id: signed(id), ret: None, target, timeout, context, content }, out)
     }
 
     fn write_response(
@@ -292,7 +302,12 @@ impl RpcCodec for Tars {
         let context = Self::context(&head.headers, &packet, block)?;
         let told = own_status(&head.headers);
         let ret = told.filter(|told| packet.ret.as_ref().is_some_and(|(ret, _)| ret != told));
-        Self::write(&packet, block, &Edit { id: signed(to.frame.id), ret, timeout: None, context, content }, out)
+        Self::write(
+            &packet,
+            block,
+            &Edit { id: signed(to.frame.id), ret, target: None, timeout: None, context, content },
+            out,
+        )
     }
 
     fn write_error(&self, to: &Asked, status: StatusCode, message: &str, out: &mut Vec<u8>) {
