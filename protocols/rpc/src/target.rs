@@ -4,7 +4,9 @@ use ringway_api::{Headers, RequestHead};
 
 use crate::{Call, CodecError};
 
-/// Who a request calls since a route or a filter has given it another path.
+const NO_CALL: CodecError = CodecError::unsupported("rpc_path_is_no_call");
+
+/// Who a request calls, as its path says: after a route or a filter has given it another one, for instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The service.
@@ -22,14 +24,22 @@ impl Target {
         if !head.is_retargeted() {
             return Ok(None);
         }
-        let no_call = CodecError::unsupported("rpc_path_is_no_call");
-        let mut names = head.path_and_query().strip_prefix(b"/").ok_or(no_call)?.split(|byte| *byte == b'/');
-        let mut name = || decoded(names.next().unwrap_or_default()).ok_or(no_call);
+        let target = Self::of(head)?;
+        if target.service.is_empty() { Err(NO_CALL) } else { Ok(Some(target)) }
+    }
+
+    /// Of any request, such as one that comes from another protocol, whose path is all that there is.
+    ///
+    /// # Errors
+    /// [`CodecError`], for a path that is not `/service/method`, or has a query.
+    pub fn of(head: &RequestHead) -> Result<Self, CodecError> {
+        let mut names = head.path_and_query().strip_prefix(b"/").ok_or(NO_CALL)?.split(|byte| *byte == b'/');
+        let mut name = || decoded(names.next().unwrap_or_default()).ok_or(NO_CALL);
         let (service, method) = (name()?, name()?);
-        if service.is_empty() || names.next().is_some() || head.query().is_some() {
-            return Err(no_call);
+        if names.next().is_some() || head.query().is_some() {
+            return Err(NO_CALL);
         }
-        Ok(Some(Self { service, method }))
+        Ok(Self { service, method })
     }
 
     /// Makes the fields that have one of these names, and are there, say the service; how many there are. What stands
