@@ -13,8 +13,8 @@ use ringway_api::{Known, RequestHead, ResponseHead, Sniff};
 use self::body::{Request, Response};
 use crate::wire::{byte, put, u32_at, u64_at};
 use crate::{
-    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Statuses, Target, VERSION,
-    own_status,
+    Asked, Call, Carries, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Statuses, Target,
+    VERSION, own_status,
 };
 
 /// Dubbo2.
@@ -86,6 +86,7 @@ impl RpcCodec for Dubbo {
     const ID_BITS: u32 = 64;
     const ECHO: usize = HEADER + MAX_EVENT;
     const DERIVED: &'static [&'static str] = &[VERSION];
+    const CARRIES: Carries = Carries::Requests;
 
     fn sniff(prefix: &[u8]) -> Sniff {
         match prefix {
@@ -229,10 +230,9 @@ impl RpcCodec for Dubbo {
             None => return Err(CodecError::unsupported("not_a_dubbo_response")),
         };
         let status = own_status(&head.headers).unwrap_or(STATUSES.of_http(head.status));
-        let edited = head.headers.is_edited() && origin.is_some();
-        if edited && (flags != SERIAL_HESSIAN2 || status != OK) {
-            return Err(CodecError::unsupported("dubbo_attachments_not_hessian2"));
-        }
+        // Errors have no attachments, and no attachment is worth a result that cannot be read here.
+        let has_room = flags == SERIAL_HESSIAN2 && status == OK;
+        let edited = head.headers.is_edited() && origin.is_some() && has_room;
         let from = out.len();
         Self::header(flags, status, to.frame.id, out);
         if edited {

@@ -30,7 +30,7 @@ pub mod tars;
 pub mod thrift;
 mod wire;
 
-pub use codec::{Asked, Call, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};
+pub use codec::{Asked, Call, Carries, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};
 pub use fields::{EXCEPTION, Fields, GROUP, STATUS, VERSION, own_status, rewrite};
 pub use framed::Framed;
 pub use message::{request_head, response_head};

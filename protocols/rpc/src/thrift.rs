@@ -10,7 +10,7 @@ use http::StatusCode;
 use ringway_api::{RequestHead, ResponseHead, Sniff};
 
 use crate::wire::{byte, put, u16_at, u32_at, u64_at};
-use crate::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Target};
+use crate::{Asked, Call, Carries, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Target};
 
 /// Thrift in Dubbo's framing.
 ///
@@ -180,6 +180,7 @@ impl RpcCodec for DubboThrift {
     const ID_BITS: u32 = 64;
     const ECHO: usize = MAX_HEAD;
     const DERIVED: &'static [&'static str] = &[];
+    const CARRIES: Carries = Carries::Nothing;
 
     fn sniff(prefix: &[u8]) -> Sniff {
         let [high, low] = MAGIC.to_be_bytes();
