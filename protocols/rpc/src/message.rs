@@ -352,6 +352,11 @@ pub(crate) fn refusal(error: CodecError) -> LocalReply {
     LocalReply::new(error.status, body, error.details)
 }
 
+/// What a call is refused with whose connection has too much under way.
+pub(crate) fn overflow() -> LocalReply {
+    LocalReply::new(StatusCode::TOO_MANY_REQUESTS, "too many bytes under way", "rpc_connection_bytes_overflow")
+}
+
 /// A chunk's worth of a whole content as a body.
 pub(crate) fn body_of(content: Chunk) -> Body {
     if content.is_empty() { Body::Empty } else { Body::Full(content) }
