@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 use ringway_rpc::{
-    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, rewrite,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, Target, rewrite,
 };
 
 /// Parcel: an invented protocol of calls. Numbers are big-endian; a frame is
@@ -121,10 +121,10 @@ impl RpcCodec for Parcel {
         let one_way = origin.is_some_and(|origin| origin.frame.kind == Kind::OneWay);
         let millis = head.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
         // The names as they are now: a filter may have changed the target, and another protocol has nothing else.
-        let mut names = head.path().strip_prefix(b"/").unwrap_or(head.path()).splitn(2, |byte| *byte == b'/');
+        let target = Target::of(head)?;
         let mut block = Vec::new();
-        for _ in 0..2 {
-            put(&decoded(names.next().unwrap_or_default()), 1, &mut block)?;
+        for name in [&target.service, &target.method] {
+            put(name, 1, &mut block)?;
         }
         let from = origin.map_or(0, |origin| past_names(origin.block));
         put_labels(&head.headers, origin, from, &mut block)?;
@@ -208,25 +208,6 @@ fn past_names(block: &[u8]) -> usize {
         }
     }
     at
-}
-
-/// A segment of a path without its percent-encoding (RFC 3986, section 2.1).
-fn decoded(segment: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::with_capacity(segment.len()), segment);
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(encoded) => {
-                out.push(encoded);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    out
 }
 
 // === Writing ===

@@ -3,16 +3,16 @@
 //! A fixed part, a class name, header pairs in plain text, and an opaque content. Version 2 has one more byte, and may
 //! have a CRC-32 behind its content.
 
+use std::borrow::Cow;
 use std::ops::Range;
-use std::time::Duration;
 
 use http::StatusCode;
 use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
 
-use crate::wire::{byte, put, u16_at, u32_at};
+use crate::wire::{byte, crc_fits, put, u16_at, u32_at, wait};
 use crate::{
-    Asked, Call, CodecError, Decoded, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, STATUS, VERSION,
-    rewrite,
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, GROUP, Kind, Origin, Outcome, RpcCodec, Statuses, Target,
+    VERSION, edited_pairs, own_status, read_pairs, write_pair,
 };
 
 /// bolt, version 1.
@@ -34,15 +34,26 @@ const ANSWER: u16 = 2;
 /// Understood, never sent: SOFABolt and its relatives close a connection on commands that they do not know.
 const GOAWAY: u16 = 100;
 
-/// The value that is `null`.
-const NULL: u32 = u32::MAX;
 /// Where the caller names the service; the first that is there.
-const SERVICE: [&[u8]; 2] = [b"sofa_head_target_service", b"service"];
-const METHOD: &[u8] = b"sofa_head_method_name";
+const SERVICE: [&str; 2] = ["sofa_head_target_service", "service"];
+const METHOD: &str = "sofa_head_method_name";
 /// Is `true` where the service threw.
 const THREW: &[u8] = b"sofa_head_response_error";
+const MALFORMED: CodecError = CodecError::malformed("bolt_malformed_headers");
 const REQUEST_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.request.SofaRequest";
 const RESPONSE_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.response.SofaResponse";
+
+/// SOFABolt's `ResponseStatus` in HTTP's words.
+const STATUSES: Statuses<u16> = Statuses(&[
+    (&[0], &[200]),
+    (&[3], &[500]),
+    (&[2], &[500, 401, 403]),
+    (&[4, 16], &[503, 429]),
+    (&[5, 8], &[502]),
+    (&[6], &[404]),
+    (&[7], &[504, 408]),
+    (&[9, 18], &[400, 413, 501]),
+]);
 
 /// The lengths that a frame's fixed part ends with.
 struct Parts {
@@ -71,6 +82,10 @@ impl<const V: u8> Bolt<V> {
 
     fn has_crc(prefix: &[u8]) -> bool {
         V == 2 && byte(prefix, 1) == Some(2) && byte(prefix, Self::SWITCH).is_some_and(|switch| switch & 1 != 0)
+    }
+
+    fn check(frame: &FrameHead, block: &[u8]) -> Result<(), CodecError> {
+        (frame.tail == 0 || crc_fits(block)).then_some(()).ok_or(CodecError::malformed("bolt_crc_mismatch"))
     }
 
     /// The fixed part up to the codec, or the switch.
@@ -111,16 +126,8 @@ impl<const V: u8> Bolt<V> {
 
     /// The header pairs of an edited message.
     fn pairs(headers: &Headers, origin: Option<Origin<'_>>, is_response: bool) -> Vec<u8> {
-        let (mut out, mut before) = (Vec::new(), Vec::new());
-        let parts = origin.and_then(|origin| Some((origin.block, Self::parts(origin.block, is_response)?)));
-        if let Some((block, parts)) = parts {
-            let text = |range: Range<usize>| block.get(range).unwrap_or_default();
-            // They have been read once.
-            let read = pairs(block, parts.headers, |name, value| before.push((text(name), value.map(text))));
-            debug_assert!(read.is_ok());
-        }
-        rewrite::<Self>(headers, before, |name, value| pair(name, value, &mut out));
-        out
+        let parts = origin.and_then(|origin| Some((origin.block, Self::parts(origin.block, is_response)?.headers)));
+        edited_pairs::<Self>(headers, parts)
     }
 }
 
@@ -180,45 +187,41 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         block: &'a [u8],
         fields: &mut Fields<'_>,
     ) -> Result<Call<'a>, CodecError> {
-        check_crc(frame, block)?;
+        Self::check(frame, block)?;
         let parts = Self::parts(block, false).ok_or(CodecError::malformed("bolt_truncated"))?;
         let (mut service, mut method): ([Option<&[u8]>; 2], _) = ([None; 2], None);
-        pairs(block, parts.headers, |name, value| {
+        read_pairs(block, parts.headers, MALFORMED, |name, value| {
             let Some(value) = value else { return };
             fields.received(name.clone(), value.clone());
             let (Some(name), text) = (block.get(name), block.get(value)) else { return };
-            if let Some(at) = SERVICE.iter().position(|service| *service == name) {
+            if let Some(at) = SERVICE.iter().position(|service| service.as_bytes() == name) {
                 service[at] = text;
-            } else if name == METHOD {
+            } else if name == METHOD.as_bytes() {
                 method = text;
             }
         })?;
         let class = block.get(parts.class).filter(|class| !class.is_empty());
-        let timeout = u32_at(block, Self::VARIES).map(u32::cast_signed).and_then(|millis| u64::try_from(millis).ok());
+        let timeout = u32_at(block, Self::VARIES).and_then(|millis| wait(millis.cast_signed().into()));
         // `interface:version:id`.
         let mut name = service[0].or(service[1]).or(class).unwrap_or(b"-").splitn(3, |byte| *byte == b':');
         let service = name.next().unwrap_or_default();
         fields.derived(VERSION, name.next().unwrap_or_default());
         fields.derived(GROUP, name.next().unwrap_or_default());
-        Ok(Call {
-            service,
-            method: method.unwrap_or_default(),
-            timeout: timeout.filter(|millis| *millis > 0).map(Duration::from_millis),
-        })
+        Ok(Call { service, method: method.unwrap_or_default(), timeout })
     }
 
     fn read_response(&self, frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
-        check_crc(frame, block)?;
+        Self::check(frame, block)?;
         let truncated = CodecError::malformed("bolt_truncated");
         let parts = Self::parts(block, true).ok_or(truncated)?;
         let code = u16_at(block, Self::VARIES).ok_or(truncated)?;
         let mut exception = false;
-        pairs(block, parts.headers, |name, value| {
+        read_pairs(block, parts.headers, MALFORMED, |name, value| {
             let Some(value) = value else { return };
             fields.received(name.clone(), value.clone());
             exception |= block.get(name) == Some(THREW) && block.get(value) == Some(b"true");
         })?;
-        Ok(Outcome { status: http_status(code), code: code.into(), exception })
+        Ok(Outcome { status: STATUSES.to_http(code), code: code.into(), exception })
     }
 
     fn renumber(&self, frame: &FrameHead, block: &[u8], id: u64, out: &mut Vec<u8>) -> Option<usize> {
@@ -240,13 +243,20 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         content: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
+        let mut headers = Cow::Borrowed(&head.headers);
+        if let Some(target) = Target::edited(head)?.filter(|_| origin.is_some()) {
+            let headers = headers.to_mut();
+            let named = target.rename(headers, &SERVICE)? > 0 && headers.set(METHOD, &target.method).is_ok();
+            named.then_some(()).ok_or(CodecError::unsupported("bolt_target_not_in_headers"))?;
+        }
         let from = out.len();
         let one_way = origin.is_some_and(|origin| origin.frame.kind == Kind::OneWay);
         Self::begin(origin.map_or(&[], |origin| origin.block), if one_way { ONE_WAY } else { REQUEST }, CALL, id, out);
-        let millis = head.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(NULL >> 1));
+        let millis =
+            head.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(i32::MAX.unsigned_abs()));
         out.extend(millis.to_be_bytes());
         let class = Self::class(origin, false).unwrap_or(REQUEST_CLASS);
-        Self::finish(from, class, &Self::pairs(&head.headers, origin, false), content, out)
+        Self::finish(from, class, &Self::pairs(&headers, origin, false), content, out)
     }
 
     fn write_response(
@@ -258,9 +268,8 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
         let from = out.len();
-        let code = head.headers.first(STATUS).and_then(|code| std::str::from_utf8(code).ok()?.parse::<u16>().ok());
         Self::begin(&to.start, RESPONSE, ANSWER, to.frame.id, out);
-        out.extend(code.unwrap_or(bolt_status(head.status)).to_be_bytes());
+        out.extend(own_status(&head.headers).unwrap_or(STATUSES.of_http(head.status)).to_be_bytes());
         let class = Self::class(origin, true).unwrap_or(RESPONSE_CLASS);
         Self::finish(from, class, &Self::pairs(&head.headers, origin, true), content, out)
     }
@@ -268,9 +277,9 @@ impl<const V: u8> RpcCodec for Bolt<V> {
     fn write_error(&self, to: &Asked, status: StatusCode, message: &str, out: &mut Vec<u8>) {
         let from = out.len();
         Self::begin(&to.start, RESPONSE, ANSWER, to.frame.id, out);
-        out.extend(bolt_status(status).to_be_bytes());
+        out.extend(STATUSES.of_http(status).to_be_bytes());
         let mut pairs = Vec::new();
-        pair(b"error", Some(message.as_bytes()), &mut pairs);
+        write_pair(b"error", Some(message.as_bytes()), &mut pairs);
         let written = Self::finish(from, b"", &pairs, b"", out);
         debug_assert!(written.is_ok(), "messages of ours are short");
     }
@@ -287,75 +296,5 @@ impl<const V: u8> RpcCodec for Bolt<V> {
         out.extend([0; 2]);
         let written = Self::finish(from, b"", b"", b"", out);
         debug_assert!(written.is_ok());
-    }
-}
-
-/// Reads the pairs in a part of a block; the value `None` is null.
-fn pairs(
-    block: &[u8],
-    part: Range<usize>,
-    mut found: impl FnMut(Range<usize>, Option<Range<usize>>),
-) -> Result<(), CodecError> {
-    let malformed = CodecError::malformed("bolt_malformed_headers");
-    let mut at = part.start;
-    let text = |at: &mut usize| {
-        let len = u32_at(block, *at).filter(|_| *at + 4 <= part.end).ok_or(malformed)?;
-        *at += 4;
-        if len == NULL {
-            return Ok(None);
-        }
-        let range = *at..at.saturating_add(len as usize);
-        if range.end > part.end {
-            return Err(malformed);
-        }
-        *at = range.end;
-        Ok(Some(range))
-    };
-    while at < part.end {
-        let (name, value) = (text(&mut at)?, text(&mut at)?);
-        found(name.ok_or(malformed)?, value);
-    }
-    Ok(())
-}
-
-fn pair(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
-    for text in [Some(name), value] {
-        out.extend(text.map_or(NULL, |text| text.len() as u32).to_be_bytes());
-        out.extend_from_slice(text.unwrap_or_default());
-    }
-}
-
-fn check_crc(frame: &FrameHead, block: &[u8]) -> Result<(), CodecError> {
-    let Some((body, crc)) = block.split_last_chunk::<4>().filter(|_| frame.tail > 0) else { return Ok(()) };
-    if crc32fast::hash(body) == u32::from_be_bytes(*crc) {
-        Ok(())
-    } else {
-        Err(CodecError::malformed("bolt_crc_mismatch"))
-    }
-}
-
-/// SOFABolt's `ResponseStatus` in HTTP's words.
-fn http_status(code: u16) -> StatusCode {
-    match code {
-        0 => StatusCode::OK,
-        4 | 16 => StatusCode::SERVICE_UNAVAILABLE,
-        5 | 8 => StatusCode::BAD_GATEWAY,
-        6 => StatusCode::NOT_FOUND,
-        7 => StatusCode::GATEWAY_TIMEOUT,
-        9 | 18 => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-fn bolt_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        200..=299 => 0,
-        400 | 413 | 501 => 9,
-        401 | 403 => 2,
-        404 => 6,
-        429 | 503 => 4,
-        408 | 504 => 7,
-        502 => 5,
-        _ => 3,
     }
 }

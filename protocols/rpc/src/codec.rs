@@ -29,6 +29,10 @@ pub trait RpcCodec: Default + 'static {
     /// Fields that it makes of something else than an attachment, such as [`VERSION`](crate::VERSION).
     const DERIVED: &'static [&'static str] = &[];
 
+    /// Which messages carry fields that routes and filters add to them. The others go on without: no error, since the
+    /// field is lost and not the call; the protocol's documentation says so.
+    const CARRIES: Carries = Carries::All;
+
     /// Whether a connection that starts with `prefix` speaks this protocol. It must know after a few bytes.
     fn sniff(prefix: &[u8]) -> Sniff;
 
@@ -124,6 +128,17 @@ pub enum Mode {
     PingPong,
     /// Many, told apart by their ids; responses come in any order.
     Multiplex,
+}
+
+/// Which messages of a protocol carry fields that are added to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Requests and responses.
+    All,
+    /// Requests; responses where the protocol has room, not errors for instance.
+    Requests,
+    /// None: the protocol has no attachments.
+    Nothing,
 }
 
 /// What the beginning of a frame says.

@@ -12,7 +12,10 @@ use ringway_api::{Known, RequestHead, ResponseHead, Sniff};
 
 use self::body::{Request, Response};
 use crate::wire::{byte, put, u32_at, u64_at};
-use crate::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, VERSION};
+use crate::{
+    Asked, Call, Carries, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Statuses, Target,
+    VERSION, own_status,
+};
 
 /// Dubbo2.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +52,18 @@ const LOOK: usize = HEADER + (8 << 10);
 
 const OK: u8 = 20;
 
+/// `Response`'s constants in HTTP's words.
+const STATUSES: Statuses<u8> = Statuses(&[
+    (&[OK], &[200]),
+    (&[80], &[500, 503]),
+    (&[70], &[500, 401, 403]),
+    (&[40, 25], &[400, 413, 415, 501]),
+    (&[31, 30], &[504, 408]),
+    (&[100, 35], &[503, 429]),
+    (&[50], &[502]),
+    (&[60], &[404]),
+]);
+
 impl Dubbo {
     fn header(flags: u8, status: u8, id: u64, out: &mut Vec<u8>) {
         out.extend(MAGIC);
@@ -71,6 +86,7 @@ impl RpcCodec for Dubbo {
     const ID_BITS: u32 = 64;
     const ECHO: usize = HEADER + MAX_EVENT;
     const DERIVED: &'static [&'static str] = &[VERSION];
+    const CARRIES: Carries = Carries::Requests;
 
     fn sniff(prefix: &[u8]) -> Sniff {
         match prefix {
@@ -156,7 +172,7 @@ impl RpcCodec for Dubbo {
                 json if SERIAL_JSON.contains(&json) => matches!(kind, Some(b'0' | b'3')),
                 _ => false,
             };
-        Ok(Outcome { status: http_status(status), code: status.into(), exception })
+        Ok(Outcome { status: STATUSES.to_http(status), code: status.into(), exception })
     }
 
     fn renumber(&self, _frame: &FrameHead, block: &[u8], id: u64, out: &mut Vec<u8>) -> Option<usize> {
@@ -185,11 +201,14 @@ impl RpcCodec for Dubbo {
         if edited && flags & SERIALIZATION != SERIAL_HESSIAN2 {
             return Err(CodecError::unsupported("dubbo_attachments_not_hessian2"));
         }
+        let target = if origin.is_some() { Target::edited(head)? } else { None };
         let from = out.len();
         Self::header(flags, 0, id, out);
         let whole = origin.is_some_and(|origin| origin.block.len() >= origin.frame.len);
         if edited {
-            Request::read(content, 0)?.edit(content, &head.headers, whole, out).inspect_err(|_| out.truncate(from))?;
+            let edited = Request::read(content, 0)
+                .and_then(|request| request.edit(content, &head.headers, target.as_ref(), whole, out));
+            edited.inspect_err(|_| out.truncate(from))?;
         } else {
             out.extend_from_slice(content);
         }
@@ -210,12 +229,10 @@ impl RpcCodec for Dubbo {
             None if head.headers.known(Known::ContentType) == Some(HESSIAN2.as_bytes()) => SERIAL_HESSIAN2,
             None => return Err(CodecError::unsupported("not_a_dubbo_response")),
         };
-        let told = head.headers.first(STATUS).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
-        let status = told.unwrap_or(dubbo_status(head.status));
-        let edited = head.headers.is_edited() && origin.is_some();
-        if edited && (flags != SERIAL_HESSIAN2 || status != OK) {
-            return Err(CodecError::unsupported("dubbo_attachments_not_hessian2"));
-        }
+        let status = own_status(&head.headers).unwrap_or(STATUSES.of_http(head.status));
+        // Errors have no attachments, and no attachment is worth a result that cannot be read here.
+        let has_room = flags == SERIAL_HESSIAN2 && status == OK;
+        let edited = head.headers.is_edited() && origin.is_some() && has_room;
         let from = out.len();
         Self::header(flags, status, to.frame.id, out);
         if edited {
@@ -232,7 +249,7 @@ impl RpcCodec for Dubbo {
         let json = SERIAL_JSON.contains(&asked);
         let from = out.len();
         // Every Dubbo reads hessian2.
-        Self::header(if json { asked } else { SERIAL_HESSIAN2 }, dubbo_status(status), to.frame.id, out);
+        Self::header(if json { asked } else { SERIAL_HESSIAN2 }, STATUSES.of_http(status), to.frame.id, out);
         if json {
             // Messages of ours need no escapes.
             let plain = message.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\'));
@@ -278,30 +295,4 @@ impl From<ringway_hessian2::Error> for CodecError {
 fn millis(text: &[u8]) -> Option<Duration> {
     let millis = std::str::from_utf8(text).ok()?.parse::<u64>().ok()?;
     (millis > 0).then(|| Duration::from_millis(millis))
-}
-
-/// `Response`'s constants in HTTP's words.
-fn http_status(status: u8) -> StatusCode {
-    match status {
-        OK => StatusCode::OK,
-        25 | 40 => StatusCode::BAD_REQUEST,
-        30 | 31 => StatusCode::GATEWAY_TIMEOUT,
-        35 | 100 => StatusCode::SERVICE_UNAVAILABLE,
-        50 => StatusCode::BAD_GATEWAY,
-        60 => StatusCode::NOT_FOUND,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-fn dubbo_status(status: StatusCode) -> u8 {
-    match status.as_u16() {
-        200..=299 => OK,
-        400 | 413 | 415 | 501 => 40,
-        401 | 403 => 70,
-        404 => 60,
-        408 | 504 => 31,
-        429 => 100,
-        502 => 50,
-        _ => 80,
-    }
 }

@@ -1,6 +1,7 @@
 //! What a codec finds in a frame, as header fields; and what has become of it since.
 
 use std::ops::Range;
+use std::str::FromStr;
 
 use ringway_api::Headers;
 pub use ringway_api::rpc::{EXCEPTION, GROUP, STATUS, VERSION};
@@ -46,6 +47,11 @@ fn is_derived(name: &[u8], derived: &[&str]) -> bool {
 /// Whether [`Fields::received`] shows an attachment.
 fn is_shown(name: &[u8], value: &[u8], derived: &[&str]) -> bool {
     Headers::can_hold(name, value) && !is_derived(name, derived)
+}
+
+/// The protocol's own status of a response, as its [`STATUS`] says it.
+pub fn own_status<T: FromStr>(headers: &Headers) -> Option<T> {
+    std::str::from_utf8(headers.first(STATUS)?).ok()?.parse().ok()
 }
 
 /// Writes the attachments of an edited message: those of `before`, as they are now, in order; then what is new. What

@@ -11,6 +11,7 @@ use crate::codec::Origin;
 use crate::fields::{EXCEPTION, Fields, STATUS};
 use crate::outbox::Outbox;
 use crate::reader::Received;
+use crate::target;
 use crate::{Asked, CodecError, Decoded, FrameHead, Kind, Outcome, RpcCodec};
 
 /// Fields that a frame has room for at first.
@@ -26,32 +27,10 @@ const COPY: usize = 4 << 10;
 pub fn request_head<C: RpcCodec>(codec: &C, received: &Received) -> Result<RequestHead, CodecError> {
     let mut headers = Headers::over_frame(C::NAME, received.block.clone(), FIELDS);
     let call = codec.read_request(&received.frame, &received.block, &mut Fields::of::<C>(&mut headers))?;
-    let mut path = Vec::with_capacity(call.service.len() + call.method.len() + 2);
-    path.push(b'/');
-    segment(call.service, &mut path);
-    path.push(b'/');
-    segment(call.method, &mut path);
-    let target = headers.add_text(&path);
+    let target = headers.add_text(&target::path(&call));
     let mut head = RequestHead::received(Method::POST, Version::Rpc(C::NAME), headers, Span::default(), target);
     head.timeout = call.timeout;
     Ok(head)
-}
-
-/// A name as a segment of a path (RFC 3986, section 3.3): what cannot stand there is percent-encoded.
-fn segment(name: &[u8], path: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'$');
-    if name.iter().all(plain) {
-        return path.extend_from_slice(name);
-    }
-    for byte in name {
-        if plain(byte) || b"!&'()*+,;=:@".contains(byte) {
-            path.push(*byte);
-        } else {
-            let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
-            path.extend([b'%', hex(byte >> 4), hex(byte & 15)]);
-        }
-    }
 }
 
 /// The response that a frame makes, without its body.
@@ -371,6 +350,11 @@ pub(crate) fn refusal(error: CodecError) -> LocalReply {
         _ => "malformed call",
     };
     LocalReply::new(error.status, body, error.details)
+}
+
+/// What a call is refused with whose connection has too much under way.
+pub(crate) fn overflow() -> LocalReply {
+    LocalReply::new(StatusCode::TOO_MANY_REQUESTS, "too many bytes under way", "rpc_connection_bytes_overflow")
 }
 
 /// A chunk's worth of a whole content as a body.

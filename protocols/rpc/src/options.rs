@@ -17,6 +17,9 @@ pub struct RpcOptions {
     pub max_frame_bytes: ByteSize,
     /// Longer frames are passed on while they arrive, and only what stands in front of their content is read of them.
     pub max_buffered_bytes: ByteSize,
+    /// Bytes of calls that a client's connection may have under way, as far as they are kept whole: a call that would
+    /// pass this is answered with an error (too many requests). One call may always be, however long.
+    pub max_connection_bytes: ByteSize,
     /// Calls that a connection carries at once: a client's further ones are not read until others have ended, for an
     /// upstream's another connection is opened.
     pub max_concurrent_calls: u32,
@@ -35,6 +38,7 @@ impl Default for RpcOptions {
         Self {
             max_frame_bytes: ByteSize(8 << 20),
             max_buffered_bytes: ByteSize(256 << 10),
+            max_connection_bytes: ByteSize(16 << 20),
             max_concurrent_calls: CALLS,
             heartbeat_interval: Millis(60_000),
             heartbeat_misses: 3,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringway_api::{Blame, Body, BodyError, Chunk, ConnCx, ConnError, Handler, Io, LocalReply, Request, StreamCx, Time};
 
-use self::call::{Call, Ticket};
+use self::call::{Call, Calls, Ticket};
 use crate::feed::{Feed, feed};
 use crate::message;
 use crate::outbox::Outbox;
@@ -35,13 +35,6 @@ struct Shared<C> {
     closed: Cell<bool>,
     /// The tasks of calls, to be told of that.
     calls: RefCell<Calls>,
-}
-
-#[derive(Default)]
-struct Calls {
-    wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
-    open: usize,
 }
 
 struct Server<C: RpcCodec, I, H> {
@@ -317,8 +310,15 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
     fn on_call(&mut self, received: Received) {
         let to = Asked::new::<C>(received.frame, &received.block);
         let head = message::request_head(&self.shared.codec, &received);
-        let call = self.call(to, received.frame.content_len());
+        let held = received.block.len();
+        let fits = self.shared.calls.borrow().fits(held, self.shared.options.max_connection_bytes.bytes());
+        let call = self.call(to, received.frame.content_len(), if fits { held } else { 0 });
         match head {
+            Ok(_) if !fits => {
+                // The rest of it is dropped as it arrives.
+                drop(self.body(&received));
+                call.refuse(message::overflow());
+            }
             Ok(head) => {
                 let body = self.body(&received);
                 call.start(Request { head, body });
@@ -327,9 +327,9 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
         }
     }
 
-    fn call(&self, to: Asked, received: usize) -> Call<C, H> {
+    fn call(&self, to: Asked, received: usize, held: usize) -> Call<C, H> {
         let cx = StreamCx::new(Rc::clone(&self.shared.conn));
-        let ticket = Ticket::take(&self.shared);
+        let ticket = Ticket::take(&self.shared, held);
         Call { handler: self.handler.clone(), cx, to, received: received as u64, ticket }
     }
 
@@ -356,7 +356,7 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
             let reply: LocalReply = message::refusal(error);
             // What the frame says it has may never come.
             let received = start.len().saturating_sub(frame.content).min(frame.content_len());
-            self.call(Asked::new::<C>(frame, &start), received).refuse(reply);
+            self.call(Asked::new::<C>(frame, &start), received, 0).refuse(reply);
         }
         self.phase = Phase::Closing(Some(ConnError::breach(Blame::Downstream, error.details)));
     }

@@ -10,7 +10,6 @@ mod jce;
 mod packet;
 
 use std::ops::Range;
-use std::time::Duration;
 
 use http::StatusCode;
 use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
@@ -20,8 +19,10 @@ use self::packet::{
     CONTEXT, DESCRIPTION, FUNCTION, MESSAGE_TYPE, PACKET_TYPE, Packet, REQUEST, RESPONSE, SERVANT_OR_RET, TIMEOUT,
     VERSION,
 };
-use crate::wire::{byte, put};
-use crate::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, STATUS, rewrite};
+use crate::wire::{byte, put, wait};
+use crate::{
+    Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Target, own_status, rewrite,
+};
 
 /// Tars.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +48,8 @@ type Entries<'a> = Vec<(&'a [u8], &'a [u8])>;
 struct Edit<'a> {
     id: i32,
     ret: Option<i32>,
+    /// Who is called, if it is another than was.
+    target: Option<Target>,
     timeout: Option<i32>,
     /// The context, where it was edited.
     context: Option<Entries<'a>>,
@@ -68,7 +71,14 @@ impl Tars {
             put_int(SERVANT_OR_RET, ret, out);
             at = field.end;
         }
-        out.extend_from_slice(piece(at..packet.content_field.start));
+        match &edit.target {
+            // Servant and function stand between id and content.
+            Some(target) => {
+                put_string(SERVANT_OR_RET, &target.service, out);
+                put_string(FUNCTION, &target.method, out);
+            }
+            None => out.extend_from_slice(piece(at..packet.content_field.start)),
+        }
         if edit.content == piece(packet.content.clone()) {
             out.extend_from_slice(piece(packet.content_field.clone()));
         } else {
@@ -219,7 +229,7 @@ impl RpcCodec for Tars {
         show(block, context, fields)?;
         let millis = timeout.map(|field| Packet::int(block, &field)).transpose()?;
         let [service, method] = packet.names.map(|name| block.get(name).unwrap_or_default());
-        Ok(Call { service, method, timeout: millis.and_then(duration) })
+        Ok(Call { service, method, timeout: millis.and_then(|millis| wait(millis.into())) })
     }
 
     fn read_response(&self, _frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
@@ -272,10 +282,11 @@ impl RpcCodec for Tars {
             }
         })?;
         let timeout = match head.timeout {
-            timeout if timeout == told.and_then(duration) => None,
+            timeout if timeout == told.and_then(|millis: i32| wait(millis.into())) => None,
             timeout => Some(timeout.map_or(0, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX))),
         };
-        Self::write(&packet, block, &Edit { id: signed(id), ret: None, timeout, context, content }, out)
+        let target = Target::edited(head)?;
+        Self::write(&packet, block, &Edit { id: signed(id), ret: None, target, timeout, context, content }, out)
     }
 
     fn write_response(
@@ -289,9 +300,14 @@ impl RpcCodec for Tars {
         let Origin { block, .. } = origin.ok_or(CodecError::unsupported("not_a_tars_response"))?;
         let packet = Packet::whole(block)?;
         let context = Self::context(&head.headers, &packet, block)?;
-        let told = head.headers.first(STATUS).and_then(|code| std::str::from_utf8(code).ok()?.parse::<i32>().ok());
+        let told = own_status(&head.headers);
         let ret = told.filter(|told| packet.ret.as_ref().is_some_and(|(ret, _)| ret != told));
-        Self::write(&packet, block, &Edit { id: signed(to.frame.id), ret, timeout: None, context, content }, out)
+        Self::write(
+            &packet,
+            block,
+            &Edit { id: signed(to.frame.id), ret, target: None, timeout: None, context, content },
+            out,
+        )
     }
 
     fn write_error(&self, to: &Asked, status: StatusCode, message: &str, out: &mut Vec<u8>) {
@@ -330,10 +346,6 @@ impl RpcCodec for Tars {
 fn show(block: &[u8], context: Option<Field>, fields: &mut Fields<'_>) -> Result<(), CodecError> {
     let Some(context) = context else { return Ok(()) };
     entries(block, &context, |name, value| fields.received(name, value))
-}
-
-fn duration(millis: i32) -> Option<Duration> {
-    u64::try_from(millis).ok().filter(|millis| *millis > 0).map(Duration::from_millis)
 }
 
 /// Ids are signed.

@@ -10,7 +10,7 @@ use http::StatusCode;
 use ringway_api::{RequestHead, ResponseHead, Sniff};
 
 use crate::wire::{byte, put, u16_at, u32_at, u64_at};
-use crate::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec};
+use crate::{Asked, Call, Carries, CodecError, Decoded, Fields, FrameHead, Kind, Origin, Outcome, RpcCodec, Target};
 
 /// Thrift in Dubbo's framing.
 ///
@@ -130,6 +130,31 @@ fn within(end: usize, len: usize) -> Result<(), CodecError> {
 }
 
 impl DubboThrift {
+    /// The head that `like` begins with, for another service and method; its size is still to be said.
+    fn renamed(like: &[u8], head: &Head, target: &Target) -> Result<Vec<u8>, CodecError> {
+        let too_large = CodecError::too_large("thrift_header_too_large");
+        let piece = |range: Range<usize>| like.get(range).unwrap_or_default();
+        let text = |text: &[u8], out: &mut Vec<u8>| {
+            out.extend((text.len() as u32).to_be_bytes());
+            out.extend_from_slice(text);
+        };
+        let mut out = piece(0..SERVICE_AT).to_vec();
+        text(&target.service, &mut out);
+        let path = piece(head.service.end + 4..head.id);
+        if !path.is_empty() && path == piece(head.service.clone()) {
+            text(&target.service, &mut out);
+        } else {
+            out.extend_from_slice(piece(head.service.end..head.id));
+        }
+        let header = u16::try_from(out.len() + ID_LEN - MAGIC_AT).map_err(|_| too_large)?;
+        put(&mut out, HEADER_AT, &header.to_be_bytes());
+        // The id; and the message's version, if it has one.
+        out.extend_from_slice(piece(head.id..head.method.start.saturating_sub(4)));
+        text(&target.method, &mut out);
+        out.extend_from_slice(piece(head.method.end..head.content));
+        if out.len() > MAX_HEAD { Err(too_large) } else { Ok(out) }
+    }
+
     /// A frame with the head that `like` begins with and other content.
     fn write(like: &[u8], id: u64, kind: Option<u8>, content: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
         let head = Head::known(like)?;
@@ -155,6 +180,7 @@ impl RpcCodec for DubboThrift {
     const ID_BITS: u32 = 64;
     const ECHO: usize = MAX_HEAD;
     const DERIVED: &'static [&'static str] = &[];
+    const CARRIES: Carries = Carries::Nothing;
 
     fn sniff(prefix: &[u8]) -> Sniff {
         let [high, low] = MAGIC.to_be_bytes();
@@ -223,13 +249,21 @@ impl RpcCodec for DubboThrift {
     fn write_request(
         &self,
         id: u64,
-        _head: &RequestHead,
+        head: &RequestHead,
         origin: Option<Origin<'_>>,
         content: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
         let origin = origin.ok_or(CodecError::unsupported("not_a_dubbo_thrift_request"))?;
-        Self::write(origin.block, id, None, content, out)
+        let Some(target) = Target::edited(head)? else {
+            return Self::write(origin.block, id, None, content, out);
+        };
+        let mut renamed = Self::renamed(origin.block, &Head::known(origin.block)?, &target)?;
+        // What is written over it has the right size.
+        let size = (renamed.len() - MAGIC_AT) as u32;
+        put(&mut renamed, 0, &size.to_be_bytes());
+        put(&mut renamed, SIZE_AT, &size.to_be_bytes());
+        Self::write(&renamed, id, None, content, out)
     }
 
     fn write_response(

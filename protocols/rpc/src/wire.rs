@@ -1,4 +1,6 @@
-//! Big-endian numbers at places of a frame that may be too short for them.
+//! Big-endian numbers at places of a frame that may be too short for them; and what they mean.
+
+use std::time::Duration;
 
 /// The byte at a place.
 pub(crate) fn byte(bytes: &[u8], at: usize) -> Option<u8> {
@@ -26,4 +28,14 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
     if let Some(place) = bytes.get_mut(at..at + new.len()) {
         place.copy_from_slice(new);
     }
+}
+
+/// Whether bytes end with the CRC-32 of the others.
+pub(crate) fn crc_fits(bytes: &[u8]) -> bool {
+    bytes.split_last_chunk::<4>().is_some_and(|(others, crc)| crc32fast::hash(others) == u32::from_be_bytes(*crc))
+}
+
+/// How long a caller waits who says so in milliseconds; zero and less are no bound.
+pub(crate) fn wait(millis: i64) -> Option<Duration> {
+    u64::try_from(millis).ok().filter(|millis| *millis > 0).map(Duration::from_millis)
 }

@@ -20,7 +20,10 @@ mod samples;
 mod world;
 mod writing;
 
-pub use edits::{added_field_arrives, changed_field_arrives, removed_field_is_gone, replaced_content_arrives};
+pub use edits::{
+    added_field_arrives, changed_field_arrives, changed_path_arrives_or_is_refused, removed_field_is_gone,
+    replaced_content_arrives,
+};
 pub use frames::{Found, read_all, under_id};
 pub use fuzz::{fuzz, read_any};
 pub use life::{
@@ -68,6 +71,7 @@ pub fn conformance<C: RpcCodec>(samples: &Samples) {
     changed_field_arrives::<C>(samples);
     removed_field_is_gone::<C>(samples);
     replaced_content_arrives::<C>(samples);
+    changed_path_arrives_or_is_refused::<C>(samples);
 
     heartbeats_are_answered::<C>(samples);
     heartbeats_are_sent::<C>(samples);

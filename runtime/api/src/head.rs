@@ -105,12 +105,23 @@ pub struct RequestHead {
     pub headers: Headers,
     authority: Span,
     target: Span,
+    retargeted: bool,
 }
 
 impl RequestHead {
     /// A request over `headers`, which also hold the text of its authority and of its path and query.
     pub fn received(method: Method, version: Version, headers: Headers, authority: Span, target: Span) -> Self {
-        Self { method, version, scheme: Scheme::Http, tunnel: None, timeout: None, headers, authority, target }
+        Self {
+            method,
+            version,
+            scheme: Scheme::Http,
+            tunnel: None,
+            timeout: None,
+            headers,
+            authority,
+            target,
+            retargeted: false,
+        }
     }
 
     /// A request made here.
@@ -181,8 +192,14 @@ impl RequestHead {
             return Err(InvalidField);
         }
         self.target = self.headers.add_text(target);
+        self.retargeted = true;
         self.headers.note_edit();
         Ok(())
+    }
+
+    /// Whether path and query have been replaced.
+    pub fn is_retargeted(&self) -> bool {
+        self.retargeted
     }
 
     /// True for methods whose repetition has no further effect (RFC 9110, section 9.2.2).

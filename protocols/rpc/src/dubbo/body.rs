@@ -6,13 +6,18 @@ use ringway_api::Headers;
 use ringway_hessian2::{Reader, Text, decode, write_string};
 
 use super::Dubbo;
-use crate::{CodecError, rewrite};
+use crate::{CodecError, Target, rewrite};
+
+/// Attachments that name the service besides the path: Dubbo's clients send both, and its servers believe them.
+const SERVICE: [&str; 2] = ["interface", "path"];
 
 /// A call: Dubbo's version, path, version, method, types of the arguments; then the arguments; then the attachments.
 pub(super) struct Request<'a> {
     pub(super) path: &'a [u8],
     pub(super) version: &'a [u8],
     pub(super) method: &'a [u8],
+    /// Where path and method stand.
+    names: [Range<usize>; 2],
     arguments: usize,
     reader: Reader<'a>,
 }
@@ -37,13 +42,18 @@ impl<'a> Request<'a> {
     /// Reads what stands in front of the arguments.
     pub(super) fn read(bytes: &'a [u8], at: usize) -> Result<Self, CodecError> {
         let mut reader = Reader::skipping(bytes, at);
-        let mut text = || match reader.text()? {
-            Some(Text::Plain(range)) => Ok(bytes.get(range).unwrap_or_default()),
-            Some(Text::Null) => Ok(&[][..]),
-            Some(Text::Chunked) | None => Err(CodecError::malformed("dubbo_malformed_call")),
+        let mut text = || {
+            let begin = reader.position();
+            let text = match reader.text()? {
+                Some(Text::Plain(range)) => bytes.get(range).unwrap_or_default(),
+                Some(Text::Null) => &[],
+                Some(Text::Chunked) | None => return Err(CodecError::malformed("dubbo_malformed_call")),
+            };
+            Ok((text, begin..reader.position()))
         };
         let (_dubbo, path, version, method, types) = (text()?, text()?, text()?, text()?, text()?);
-        Ok(Self { path, version, method, arguments: count(types)?, reader })
+        let names = [path.1, method.1];
+        Ok(Self { path: path.0, version: version.0, method: method.0, names, arguments: count(types.0)?, reader })
     }
 
     /// Reads the attachments.
@@ -56,11 +66,13 @@ impl<'a> Request<'a> {
         map(&mut self.reader, found)
     }
 
-    /// Writes the call with the attachments that `headers` has. `seen`: they are what these attachments became.
+    /// Writes the call with the attachments that `headers` has, to `target` if there is one. `seen`: the fields are what
+    /// these attachments became.
     pub(super) fn edit(
         mut self,
         bytes: &[u8],
         headers: &Headers,
+        target: Option<&Target>,
         seen: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
@@ -70,8 +82,29 @@ impl<'a> Request<'a> {
         if begin < bytes.len() {
             map(&mut self.reader, |entry| entries.push(entry))?;
         }
-        out.extend_from_slice(bytes.get(..begin).unwrap_or_default());
-        attachments(bytes, &entries, headers, seen, out);
+        let Some(target) = target else {
+            out.extend_from_slice(bytes.get(..begin).unwrap_or_default());
+            attachments(bytes, &entries, headers, seen, out);
+            return Ok(());
+        };
+        let mut headers = headers.clone();
+        let [path, method] = self.names.clone();
+        let service = headers.first("interface").filter(|text| !text.is_empty()).unwrap_or(self.path);
+        let mut at = 0;
+        if target.service != service {
+            for name in SERVICE.iter().filter(|_| !seen) {
+                // To be renamed with what it says.
+                headers.set(name, b"").map_err(|_| no_text())?;
+            }
+            target.rename(&mut headers, &SERVICE)?;
+            out.extend_from_slice(bytes.get(..path.start).unwrap_or_default());
+            write_string(std::str::from_utf8(&target.service).map_err(|_| no_text())?, out);
+            at = path.end;
+        }
+        out.extend_from_slice(bytes.get(at..method.start).unwrap_or_default());
+        write_string(std::str::from_utf8(&target.method).map_err(|_| no_text())?, out);
+        out.extend_from_slice(bytes.get(method.end..begin).unwrap_or_default());
+        attachments(bytes, &entries, &headers, seen, out);
         Ok(())
     }
 
@@ -105,6 +138,10 @@ impl<'a> Response<'a> {
         attachments(bytes, &entries, headers, false, out);
         Ok(())
     }
+}
+
+fn no_text() -> CodecError {
+    CodecError::unsupported("dubbo_name_is_no_text")
 }
 
 /// The attachments as a map.

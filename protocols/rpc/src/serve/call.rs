@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use http::StatusCode;
 use ringway_api::{
@@ -24,10 +24,22 @@ pub(super) struct Call<C: RpcCodec, H> {
     pub(super) ticket: Ticket<C>,
 }
 
+/// The calls of a connection.
+#[derive(Default)]
+pub(super) struct Calls {
+    pub(super) wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+    pub(super) open: usize,
+    /// Bytes that they keep of their frames.
+    held: usize,
+}
+
 /// A place among the calls of a connection.
 pub(super) struct Ticket<C> {
     shared: Rc<Shared<C>>,
     at: usize,
+    /// Bytes that the call keeps of its frame.
+    held: usize,
 }
 
 impl<C: RpcCodec, H: Handler> Call<C, H> {
@@ -110,16 +122,24 @@ impl<C: RpcCodec, H: Handler> Call<C, H> {
     }
 }
 
+impl Calls {
+    /// Whether so many bytes of one more call may be kept; of the only one, any number.
+    pub(super) fn fits(&self, bytes: usize, limit: usize) -> bool {
+        self.held == 0 || self.held.saturating_add(bytes) <= limit
+    }
+}
+
 impl<C> Ticket<C> {
-    pub(super) fn take(shared: &Rc<Shared<C>>) -> Self {
+    pub(super) fn take(shared: &Rc<Shared<C>>, held: usize) -> Self {
         let mut calls = shared.calls.borrow_mut();
         calls.open += 1;
+        calls.held += held;
         let at = calls.free.pop().unwrap_or_else(|| {
             calls.wakers.push(None);
             calls.wakers.len() - 1
         });
         drop(calls);
-        Self { shared: Rc::clone(shared), at }
+        Self { shared: Rc::clone(shared), at, held }
     }
 
     /// Ready once nobody awaits the answer.
@@ -141,6 +161,7 @@ impl<C> Drop for Ticket<C> {
     fn drop(&mut self) {
         let mut calls = self.shared.calls.borrow_mut();
         calls.open -= 1;
+        calls.held -= self.held;
         if let Some(waker) = calls.wakers.get_mut(self.at) {
             *waker = None;
         }

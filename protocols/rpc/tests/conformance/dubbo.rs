@@ -42,11 +42,12 @@ fn samples() -> Samples {
         .field("trace", "1")
         .derived("version", "1.0.0")
         .keeps(ARGUMENTS);
-    let ok = ResponseSample::new(frame(2, 20, 1, b"\x91\x01x"), StatusCode::OK, 20).closed().keeps(b"\x01x");
+    let ok = ResponseSample::new(frame(2, 20, 1, b"\x91\x01x"), StatusCode::OK, 20).keeps(b"\x01x");
     let with = [&b"\x94\x01x"[..], &map(&[("a", "b")])].concat();
-    let with = ResponseSample::new(frame(2, 20, 1, &with), StatusCode::OK, 20).closed().keeps(map(&[("a", "b")]));
-    let threw = ResponseSample::new(frame(2, 20, 1, b"\x90\x01x"), StatusCode::OK, 20).exception().closed();
-    let busy = ResponseSample::new(frame(2, 100, 1, &text("busy")), StatusCode::SERVICE_UNAVAILABLE, 100).closed();
+    let with = ResponseSample::new(frame(2, 20, 1, &with), StatusCode::OK, 20).keeps([text("a"), text("b")].concat());
+    let threw = ResponseSample::new(frame(2, 20, 1, b"\x90\x01x"), StatusCode::OK, 20).exception();
+    let busy = ResponseSample::new(frame(2, 100, 1, &text("busy")), StatusCode::SERVICE_UNAVAILABLE, 100);
+    let json = ResponseSample::new(frame(6, 20, 1, b"1\n\"x\"\n"), StatusCode::OK, 20).keeps(b"1\n\"x\"\n");
     let mut oversized = call(0xc2, 5, b"HZ");
     oversized[12..16].copy_from_slice(&(9_u32 << 20).to_be_bytes());
     let mut negative = call(0xc2, 5, b"HZ");
@@ -54,7 +55,7 @@ fn samples() -> Samples {
     Samples {
         requests: vec![full],
         one_way: vec![one_way],
-        responses: vec![ok, with, threw, busy],
+        responses: vec![ok, with, threw, busy, json],
         heartbeat: Some((frame(0xe2, 0, 77, b"N"), frame(0x22, 20, 77, b"N"))),
         goaway: Some(frame(0xa2, 0, 0, &text("R"))),
         sends_goaway: true,

@@ -45,10 +45,10 @@ fn call(id: u64) -> Vec<u8> {
 
 fn samples() -> Samples {
     let seqid = [0, 0, 0, 41];
-    let request = |bytes| RequestSample::new(bytes, "com.x.Echo$Iface", "say").closed().content(ARGUMENTS).keeps(seqid);
+    let request = |bytes| RequestSample::new(bytes, "com.x.Echo$Iface", "say").content(ARGUMENTS).keeps(seqid);
     let response = |kind, content: &[u8], status, code| {
         let bytes = frame(&["com.x.Echo$Iface"], 1, &strict(kind, "say", 41), content);
-        ResponseSample::new(bytes, status, code).closed().content(content).keeps(seqid)
+        ResponseSample::new(bytes, status, code).content(content).keeps(seqid)
     };
     let failed = |kind: u32, status| {
         let content = exception(kind, "it failed");

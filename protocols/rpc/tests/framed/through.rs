@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway_api::Io;
+use ringway_api::{ByteSize, Io};
 use ringway_rpc::RpcOptions;
 use ringway_rpc::bolt::BoltV1;
 use ringway_testkit::rpc::RpcWorld;
@@ -262,6 +262,26 @@ fn a_client_that_does_not_read_is_in_nobody_elses_way() {
 }
 
 /// Both at once.
+#[test]
+fn a_client_has_so_many_bytes_under_way_at_most() {
+    let long = vec![7; 3000];
+    let options = RpcOptions { max_connection_bytes: ByteSize(2500), ..RpcOptions::default() };
+    let mut world = RpcWorld::with::<BoltV1>(7, PairOptions::default(), options, Rc::new(|_| ()));
+    let (one, two, three) = (call(1, &long[..900]), call(2, &long[..900]), call(3, &long[..900]));
+    world.ask([one, two, three].concat());
+    let asked = world.asked();
+    assert_eq!(asked.len(), 2 * call(1, &long[..900]).len());
+    let refused = world.answered();
+    assert_eq!((id(&refused), status(&refused)), (3, 4), "too many requests");
+    // What has been answered makes room; alone, a call may be of any length.
+    let at = asked.len() / 2;
+    world.answer([response(id(&asked), 0, &[], b"a"), response(id(&asked[at..]), 0, &[], b"b")].concat());
+    assert!(!world.answered().is_empty());
+    world.ask(call(4, &long));
+    assert_eq!(world.asked().len(), call(4, &long).len());
+    assert_eq!(world.answered(), b"");
+}
+
 async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
     let (mut first, mut second) = (None, None);

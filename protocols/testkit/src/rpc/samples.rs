@@ -63,8 +63,6 @@ pub struct Carries {
     pub fields: Vec<(String, String)>,
     /// Fields that are shown beside them, made of something else in the frame.
     pub derived: Vec<(String, String)>,
-    /// Whether fields can be added.
-    pub open: bool,
     /// The content, if it stands apart from everything else in the frame.
     pub content: Option<Vec<u8>>,
     /// Other content that it may be replaced by; by default longer, shorter and none.
@@ -79,7 +77,6 @@ impl Default for Carries {
         Self {
             fields: Vec::new(),
             derived: Vec::new(),
-            open: true,
             content: None,
             contents: vec![long, b"x".to_vec(), Vec::new()],
             keeps: Vec::new(),
@@ -135,13 +132,6 @@ macro_rules! carries {
             #[must_use]
             pub fn derived(mut self, name: &str, value: &str) -> Self {
                 self.carries.derived.push((name.to_owned(), value.to_owned()));
-                self
-            }
-
-            /// No fields can be added to it.
-            #[must_use]
-            pub fn closed(mut self) -> Self {
-                self.carries.open = false;
                 self
             }
 

@@ -1,7 +1,7 @@
 //! Copies of a codec in which one thing is wrong.
 
 use http::StatusCode;
-use ringway_api::{Headers, RequestHead, ResponseHead, Sniff};
+use ringway_api::{Headers, RequestHead, ResponseHead, Sniff, Span};
 use ringway_rpc::{Asked, Call, CodecError, Decoded, Fields, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec, STATUS};
 
 use crate::parcel::Parcel;
@@ -52,6 +52,8 @@ pub(crate) const TAKES_ALL: u32 = 24;
 /// The timeout is lost when a call is written anew; the status, when an answer is.
 pub(crate) const LOST_TIMEOUT: u32 = 25;
 pub(crate) const LOST_STATUS: u32 = 26;
+/// A changed path is not written.
+pub(crate) const LOST_PATH: u32 = 29;
 /// Looks at the content, which is not there yet.
 pub(crate) const LOOKS_AHEAD: u32 = 27;
 /// Overwrites what others wrote.
@@ -152,6 +154,11 @@ impl<const BUG: u32> RpcCodec for With<BUG> {
                 LOST_REMOVAL => lose(&mut head.headers, origin, |now, name| now.first(name).is_none()),
                 _ => {}
             }
+        }
+        if BUG == LOST_PATH {
+            let RequestHead { method, version, headers, timeout, .. } = head;
+            head = RequestHead::received(method, version, headers, Span::default(), Span::default());
+            head.timeout = timeout;
         }
         if BUG == LOST_TIMEOUT {
             head.timeout = None;

@@ -31,7 +31,7 @@ macro_rules! caught {
 caught! {
     a_wrong_length: SHORT, LONG, LATE_CONTENT;
     a_swallowed_one_way_call: SWALLOWED_ONE_WAY, AWAITED_ONE_WAY, EDITED_ONE_WAY;
-    a_lost_edit: LOST_EDIT, LOST_RESPONSE_EDIT, LOST_REMOVAL, LOST_ODD, LOST_CONTENT;
+    a_lost_edit: LOST_EDIT, LOST_RESPONSE_EDIT, LOST_REMOVAL, LOST_ODD, LOST_CONTENT, LOST_PATH;
     a_truncated_id: CUT_READ, CUT_PATCH, CUT_WRITE, CUT_ERROR, CUT_PONG;
     a_patch_of_more_than_the_id: WIDE_PATCH;
     an_error_that_is_none: MILD_ERROR;
