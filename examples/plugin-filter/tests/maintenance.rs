@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use ringway_api::{Action, DynFilter, FilterCx, FilterSpec, FilterStats, Request, RequestHead, Response, ResponseHead, StreamCx};
+use ringway_api::{
+    Action, DynFilter, FilterCx, FilterSpec, FilterStats, Request, RequestHead, Response, ResponseHead, StreamCx,
+};
 use ringway_plugins::Maintenance;
 use ringway_testkit::{Sim, test_conn};
 use serde_json::json;
