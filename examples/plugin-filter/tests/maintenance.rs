@@ -43,6 +43,7 @@ fn closed_paths_are_answered_and_others_are_timed() {
         stream.on_response(&mut response, &cx);
         assert_eq!(response.head.headers.first("x-took-us"), Some(&b"3000"[..]));
     }
+    assert_eq!(stats.cells()[0].value(), 2, "both closed paths were counted");
 }
 
 #[test]
