@@ -14,8 +14,8 @@ use crate::entry::{Options, ProtocolEntry, Security};
 use crate::events::Counted;
 use crate::filter_sets::{Builder, FilterSets};
 use crate::listener::{ListenerHandle, ListenerView};
-use crate::log::AccessLog;
 use crate::plan::{ChainPlan, ClusterPlan, ListenerPlan, Plan, ServicePlan};
+use crate::sinks::ChainSinks;
 use crate::timers::TimerPool;
 use crate::view::{ChainHandle, ChainView, ClusterView, RawTransport, Service, Shares, Spoken};
 use crate::worker::Worker;
@@ -288,10 +288,6 @@ fn build_chain<I: Io>(
             (Service::Raw { cluster: *cluster, idle_timeout: *idle_timeout }, FilterSets::default(), None)
         }
     };
-    let log = plan
-        .log
-        .as_ref()
-        .and_then(|log| log.file.lane(tools.number).map(|lane| AccessLog::new(Arc::clone(&log.format), lane)));
     ChainView {
         name: Arc::clone(&plan.name),
         tls: plan.tls.clone(),
@@ -305,7 +301,7 @@ fn build_chain<I: Io>(
         path: plan.path,
         http: plan.http.worker(tools.number),
         tcp: plan.tcp.worker(tools.number),
-        log,
+        sinks: ChainSinks::new(&plan.sinks, tools.number),
         timers: Rc::clone(&tools.timers),
     }
 }

@@ -13,7 +13,8 @@ use ringway_telemetry::{Captured, StreamRecord};
 use crate::attempt::{RequestProgress, Tries};
 use crate::dialect::Dialect;
 use crate::edits::{self, Facts};
-use crate::log::AccessLog;
+use crate::sinks::ChainSinks;
+use crate::timeline::Timeline;
 use crate::view::{ChainView, Target};
 
 /// Watches one stream from its head to its end. Dropped before its end was told, it is a downstream disconnect.
@@ -28,11 +29,11 @@ pub(crate) struct StreamGuard<I: Io> {
     progress: Option<Rc<RequestProgress>>,
     pub(crate) tries: Tries,
     target: Option<Target>,
-    log: Option<Box<Captures>>,
+    captured: Option<Box<Captures>>,
     ended: bool,
 }
 
-/// What the access log's format needs of the messages; made only when there is a log.
+/// What sinks need of the messages; made only when there are any.
 #[derive(Default)]
 struct Captures {
     method: Method,
@@ -48,6 +49,8 @@ impl<I: Io> StreamGuard<I> {
     pub(crate) fn begin(view: Rc<ChainView<I>>, cx: &StreamCx) -> Self {
         view.http.downstream_rq_total.inc();
         view.http.downstream_rq_active.inc();
+        let timed = view.sinks.as_ref().is_some_and(ChainSinks::are_timed);
+        let timeline = timed.then(|| Timeline::new(Rc::clone(&cx.conn.env)));
         Self {
             conn: Rc::clone(&cx.conn),
             began: cx.conn.env.now(),
@@ -56,9 +59,9 @@ impl<I: Io> StreamGuard<I> {
             flags: ResponseFlags::NONE,
             received: 0,
             progress: None,
-            tries: Tries::default(),
+            tries: Tries { timeline, ..Tries::default() },
             target: None,
-            log: None,
+            captured: None,
             ended: false,
             view,
         }
@@ -69,14 +72,14 @@ impl<I: Io> StreamGuard<I> {
     }
 
     pub(crate) fn capture_request(&mut self, head: &RequestHead) {
-        let Some(log) = &self.view.log else { return };
+        let Some(sinks) = &self.view.sinks else { return };
         let find = |name: &http::HeaderName| head.headers.first(name.as_str());
-        self.log = Some(Box::new(Captures {
+        self.captured = Some(Box::new(Captures {
             method: head.method.clone(),
             path: head.path_and_query().into(),
             authority: head.authority().into(),
             version: head.version,
-            request: Captured::capture(log.request_headers(), find),
+            request: Captured::capture(sinks.request_headers(), find),
             header_bytes: (head.headers.wire_len(), 0),
             ..Captures::default()
         }));
@@ -87,6 +90,9 @@ impl<I: Io> StreamGuard<I> {
     }
 
     pub(crate) fn request_body(&mut self, received: u64, progress: Option<Rc<RequestProgress>>) {
+        if let (None, Some(timeline)) = (&progress, &self.tries.timeline) {
+            timeline.request_ended();
+        }
         (self.received, self.progress) = (received, progress);
     }
 
@@ -103,10 +109,13 @@ impl<I: Io> StreamGuard<I> {
     /// Notes the response, as it goes out.
     pub(crate) fn response(&mut self, head: &ResponseHead) {
         self.status = Some(head.status);
-        if let (Some(log), Some(captures)) = (&self.view.log, &mut self.log) {
+        if let (Some(sinks), Some(captures)) = (&self.view.sinks, &mut self.captured) {
             let find = |name: &http::HeaderName| head.headers.first(name.as_str());
-            captures.response = Captured::capture(log.response_headers(), find);
+            captures.response = Captured::capture(sinks.response_headers(), find);
             captures.header_bytes.1 = head.headers.wire_len();
+        }
+        if let Some(timeline) = &self.tries.timeline {
+            timeline.response_begins();
         }
     }
 
@@ -194,17 +203,17 @@ impl<I: Io> StreamGuard<I> {
         }
         let took = self.conn.env.now().since(self.began);
         http.downstream_rq_time.record(took);
-        if let Some(log) = &self.view.log {
-            self.write(log, took, sent, received);
+        if let Some(sinks) = &self.view.sinks {
+            self.tell(sinks, took, sent, received);
         }
     }
 
-    fn write(&self, log: &AccessLog, took: std::time::Duration, sent: u64, received: u64) {
+    fn tell(&self, sinks: &ChainSinks, took: std::time::Duration, sent: u64, received: u64) {
         let start = self.conn.env.wall().checked_sub(took).unwrap_or(std::time::UNIX_EPOCH);
         let mut record = StreamRecord::new(start);
         let upstream_local: Option<&Address> = self.tries.local.as_ref().map(|conn| &*conn.info.local);
         record.duration = took;
-        if let Some(captures) = &self.log {
+        if let Some(captures) = &self.captured {
             record.method = Some(captures.method.as_str());
             record.path = Some(&captures.path);
             record.authority = Some(&captures.authority).filter(|text| !text.is_empty()).map(AsRef::as_ref);
@@ -231,7 +240,12 @@ impl<I: Io> StreamGuard<I> {
         record.downstream_direct_remote = Some(self.conn.info.direct_peer.as_deref().unwrap_or(&self.conn.info.peer));
         record.downstream_local = Some(&*self.conn.info.local);
         record.connection_id = Some(self.conn.info.id);
-        log.write(&record);
+        match &self.tries.timeline {
+            None => sinks.ended(&record),
+            Some(timeline) => timeline.read(took, |timings, attempts| {
+                sinks.ended(&StreamRecord { timings, attempts, ..record });
+            }),
+        }
     }
 }
 

@@ -154,7 +154,8 @@ impl<I: Io> StreamHandler<I> {
             Dialect::Rpc => dialect::deadline(&request.head, forward),
             Dialect::Http => forward.timeout,
         };
-        let (body, received, progress) = CountedBody::wrap(std::mem::take(&mut request.body));
+        let (body, received, progress) =
+            CountedBody::wrap(std::mem::take(&mut request.body), guard.tries.timeline.as_ref());
         guard.request_body(received, progress.clone());
         // A call's time runs from its beginning, and a tunnel's request never ends.
         let awaited = if dialect != Dialect::Http || tunnel.is_some() { None } else { progress.clone() };
@@ -217,7 +218,7 @@ fn pass_on<I: Io>(
     view: &ChainView<I>,
     upstream: &Rc<ClusterView<I>>,
 ) -> Response {
-    let Answer { mut head, body, host } = answer;
+    let Answer { mut head, body, host, mark } = answer;
     let grpc = dialect == Dialect::Grpc;
     if dialect != Dialect::Rpc {
         view.forward.mark_response(&mut head.headers, head.version);
@@ -236,7 +237,7 @@ fn pass_on<I: Io>(
                 });
                 told
             });
-            Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers, watch }))
+            Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers, watch, mark }))
         }
     };
     Response { head, body }

@@ -22,12 +22,13 @@ mod hashing;
 mod health;
 mod intake;
 mod listener;
-mod log;
 mod path;
 mod plan;
 mod relay;
 mod rewrite;
+mod sinks;
 mod tcp;
+mod timeline;
 mod timers;
 mod tunnel;
 mod view;
@@ -40,8 +41,7 @@ pub use forward::{ForwardPolicy, RequestId, ServerHeader};
 pub use listener::ListenerHandle;
 pub use path::PathPolicy;
 pub use plan::{
-    ChainPlan, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ListenerPlan, LogPlan, Plan, ProxyHeader, ServicePlan,
-    TlsPlan,
+    ChainPlan, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ListenerPlan, Plan, ProxyHeader, ServicePlan, TlsPlan,
 };
 pub use relay::{Relayed, relay};
 pub use worker::Worker;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringway_api::{Address, Balancer};
 use ringway_config::{Candidate, ChainMatcher, Filter, RouteTable};
-use ringway_telemetry::{ClusterStats, FilterScope, Format, HttpStats, ListenerStats, LogFile, Scope, TcpStats};
+use ringway_telemetry::{ClusterStats, FilterScope, HttpStats, ListenerStats, Scope, Sinks, TcpStats};
 use ringway_upstream::{BreakerLimits, Grouping, HostParams, PassiveParams};
 
 use crate::entry::Options;
@@ -64,8 +64,8 @@ pub struct ChainPlan {
     pub forward: Arc<ForwardPolicy>,
     /// How paths are made comparable.
     pub path: PathPolicy,
-    /// Where it logs.
-    pub log: Option<LogPlan>,
+    /// Who is told of its streams.
+    pub sinks: Arc<Sinks>,
     /// Its HTTP statistics.
     pub http: Arc<Scope<HttpStats>>,
     /// Its TCP statistics.
@@ -126,14 +126,6 @@ pub struct FilterPlan {
     pub filter: Filter,
     /// Its statistics, one scope for all of its name on the listener.
     pub stats: Arc<FilterScope>,
-}
-
-/// An access log.
-pub struct LogPlan {
-    /// The line's format.
-    pub format: Arc<Format>,
-    /// The file.
-    pub file: Arc<LogFile>,
 }
 
 /// A cluster.

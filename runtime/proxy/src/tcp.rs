@@ -134,7 +134,7 @@ impl<I: Io> Drop for TcpGuard<I> {
         tcp.downstream_cx_active.dec();
         tcp.downstream_cx_rx_bytes_total.add(self.relayed.received);
         tcp.downstream_cx_tx_bytes_total.add(self.relayed.sent);
-        let Some(log) = &self.view.log else { return };
+        let Some(sinks) = &self.view.sinks else { return };
         let took = self.conn.env.now().since(self.began);
         let start = self.conn.env.wall().checked_sub(took).unwrap_or(std::time::UNIX_EPOCH);
         let mut record = StreamRecord::new(start);
@@ -148,6 +148,6 @@ impl<I: Io> Drop for TcpGuard<I> {
         record.downstream_direct_remote = Some(self.conn.info.direct_peer.as_deref().unwrap_or(&self.conn.info.peer));
         record.downstream_local = Some(&self.conn.info.local);
         record.connection_id = Some(self.conn.info.id);
-        log.write(&record);
+        sinks.ended(&record);
     }
 }

@@ -16,9 +16,9 @@ use crate::attempt::{Failure, ReplayMemory, Tries};
 use crate::entry::{Options, ProtocolEntry};
 use crate::filter_sets::{FilterSets, NamedFilter};
 use crate::forward::ForwardPolicy;
-use crate::log::AccessLog;
 use crate::path::PathPolicy;
 use crate::plan::TlsPlan;
+use crate::sinks::ChainSinks;
 use crate::timers::TimerPool;
 
 /// A filter chain of one snapshot on one worker. A request keeps the one it began with until its end.
@@ -37,7 +37,7 @@ pub(crate) struct ChainView<I: Io> {
     pub(crate) path: PathPolicy,
     pub(crate) http: Cells<HttpStats>,
     pub(crate) tcp: Cells<TcpStats>,
-    pub(crate) log: Option<AccessLog>,
+    pub(crate) sinks: Option<ChainSinks>,
     pub(crate) timers: Rc<TimerPool>,
 }
 

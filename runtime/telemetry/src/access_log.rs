@@ -6,10 +6,12 @@ mod format;
 mod operator;
 mod record;
 mod render;
+mod report;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use escape::push_json_string;
 pub use format::{DEFAULT_JSON, DEFAULT_TEXT, Format, FormatError, Needs};
 pub use operator::Field;
-pub use record::{Captured, StreamRecord, Timings};
+pub use record::{Attempt, Captured, StreamRecord, Timings};
+pub use report::StreamReport;

@@ -3,6 +3,8 @@
 //! - [`Registry`] hands out [`Cells`]: blocks that one worker writes with plain loads and stores, and that the control
 //!   plane adds up and shows ([`Registry::text`], [`Registry::json`], [`Registry::prometheus`]).
 //! - [`Format`] turns a [`StreamRecord`] into one line of an access log; [`Needs`] says what a worker must capture for it.
+//! - [`Sinks`] are who is told of finished streams; a [`StreamReport`] is what a [`ReportRing`] carries of one to the
+//!   control plane.
 //! - [`LogWriter`] is the thread that writes lines to files; a worker hands them over through its [`LogLane`].
 
 #![forbid(unsafe_code)]
@@ -13,17 +15,24 @@ mod filters;
 mod histogram;
 mod log_writer;
 mod registry;
+mod ring;
 mod set;
+mod sink;
 mod stats;
 
-pub use access_log::{Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, StreamRecord, Timings};
+pub use access_log::{
+    Attempt, Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, StreamRecord, StreamReport,
+    Timings,
+};
 pub use expose::{NameFilter, Query};
 pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};
 pub use log_writer::{LogFile, LogLane, LogWriter, LogWriterConfig};
 pub use registry::{Cells, Registry, Scope};
+pub use ring::{ReportLane, ReportRing};
 pub use ringway_api::{Counter, Gauge, Level, ResponseFlag, ResponseFlags};
 pub use set::{Cell, Row, SetInfo, StatSet};
+pub use sink::{FileLog, SinkPlan, Sinks, StreamSink};
 pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HealthCheckStats, HttpStats, ListenerManagerStats,
     ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,

@@ -12,9 +12,9 @@ use ringway_config::{Chain, Cluster, Filter, Listener, RouteFilters, RouteTable,
 use ringway_io::tls::ServerTls;
 use ringway_proxy::{
     CertDetail, ChainPlan, ClientCert, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ForwardPolicy, ListenerPlan,
-    LogPlan, Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
+    Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
-use ringway_telemetry::{Format, LogFile, LogWriter, Registry};
+use ringway_telemetry::{FileLog, Format, LogFile, LogWriter, Registry, Sinks};
 use ringway_upstream::{Fallback, Grouping, Locality, SlowStart, Subsets};
 
 use super::health::{self, Health};
@@ -243,12 +243,14 @@ impl Planner {
                 ServicePlan::Raw { cluster: *cluster, idle_timeout: *idle_timeout }
             }
         };
-        let log = listener.access_log.as_ref().and_then(|log| {
-            let file = Arc::clone(self.files.get(&log.path)?);
+        let mut sinks = Sinks::default();
+        if let Some(log) = &listener.access_log
+            && let Some(file) = self.files.get(&log.path)
             // Checked when the snapshot was compiled.
-            let format = Arc::new(format(&log.format).ok()?);
-            Some(LogPlan { format, file })
-        });
+            && let Ok(format) = format(&log.format)
+        {
+            sinks.add(|needs| FileLog::new(format, Arc::clone(file), needs));
+        }
         let raw = &chain.raw;
         let tls = raw.tls.as_ref().and_then(|tls| {
             let context: Arc<ServerTls> = Arc::clone(self.contexts.server(&listener.name, &raw.name)?);
@@ -260,7 +262,7 @@ impl Planner {
             service,
             forward: Arc::new(forward(&raw.headers)),
             path: PathPolicy { normalize: raw.path.normalize, merge_slashes: raw.path.merge_slashes },
-            log,
+            sinks: Arc::new(sinks),
             http: self.registry.http(&listener.name),
             tcp: self.registry.tcp(&listener.name),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringway_api::{Body, BodyError, BodyStream, Frame, Time};
 
+use crate::timeline::Timeline;
 use crate::timers::PooledTimer;
 
 /// A route's timeout. It runs from the end of the request (as Envoy's does), and covers all attempts up to the end of
@@ -59,21 +60,32 @@ impl Deadline {
 pub(crate) struct CountedBody {
     body: Body,
     progress: Rc<RequestProgress>,
+    timeline: Option<Rc<Timeline>>,
 }
 
 impl CountedBody {
     /// Wraps a body that is still arriving; one that is there is left alone.
-    pub(crate) fn wrap(body: Body) -> (Body, u64, Option<Rc<RequestProgress>>) {
+    pub(crate) fn wrap(body: Body, timeline: Option<&Rc<Timeline>>) -> (Body, u64, Option<Rc<RequestProgress>>) {
         match body {
             Body::Stream(_) => {
                 let progress = Rc::new(RequestProgress::default());
-                let counted = Self { body, progress: Rc::clone(&progress) };
+                let counted = Self { body, progress: Rc::clone(&progress), timeline: timeline.cloned() };
                 (Body::Stream(Box::new(counted)), 0, Some(progress))
             }
             whole => {
                 let len = whole.remaining().unwrap_or(0);
                 (whole, len, None)
             }
+        }
+    }
+}
+
+impl CountedBody {
+    fn end(&self) {
+        if !self.progress.ended.replace(true)
+            && let Some(timeline) = &self.timeline
+        {
+            timeline.request_ended();
         }
     }
 }
@@ -86,10 +98,10 @@ impl BodyStream for CountedBody {
                 self.progress.bytes.set(self.progress.bytes.get() + chunk.len() as u64);
                 // Whoever knows the length does not ask for the end.
                 if self.body.remaining() == Some(0) {
-                    self.progress.ended.set(true);
+                    self.end();
                 }
             }
-            Poll::Ready(None | Some(Ok(Frame::Trailers(_)))) => self.progress.ended.set(true),
+            Poll::Ready(None | Some(Ok(Frame::Trailers(_)))) => self.end(),
             _ => {}
         }
         polled

@@ -12,6 +12,7 @@ use ringway_api::{
 use ringway_upstream::{Host, RetryPermit, Reuse};
 
 use super::{Answer, Answered, Failure, RequestProgress};
+use crate::timeline::Mark;
 use crate::timers::{PooledTimer, TimerPool};
 use crate::view::ClusterView;
 
@@ -38,6 +39,7 @@ pub(super) struct Notes {
     pub(super) local: OnceCell<Rc<ConnCx>>,
     /// A connection turned out to be closed, and another took its place.
     pub(super) reconnected: Cell<bool>,
+    pub(super) mark: Mark,
 }
 
 /// A try's answer.
@@ -153,15 +155,21 @@ pub(super) async fn send<I: Io>(
         let mut lease = upstream.cluster.acquire(host, reuse).await.map_err(Failure::Acquire)?;
         // The first connection's end is told; a second one differs in its port at most.
         notes.local.get_or_init(|| Rc::clone(lease.conn()));
+        notes.mark.connected(lease.is_reused());
         let mut exchange = lease.open(request);
         match head(&mut *exchange, stream, notes).await {
             Ok((head, BodyStart::Complete(body))) => {
+                let mark = notes.mark.clone();
+                mark.answered(head.status);
+                mark.ended();
                 return Ok(Tried {
-                    answer: Answer { head, body: Answered::Complete(body), host: Rc::clone(host) },
+                    answer: Answer { head, body: Answered::Complete(body), host: Rc::clone(host), mark },
                     trailers: None,
                 });
             }
             Ok((head, BodyStart::Streaming)) => {
+                let mark = notes.mark.clone();
+                mark.answered(head.status);
                 let ended = |progress: Option<Rc<RequestProgress>>| progress.is_none_or(|known| known.ended.get());
                 let mut trailers = None;
                 if peek.is_some_and(ended) && head.headers.first("grpc-status").is_none() {
@@ -173,7 +181,7 @@ pub(super) async fn send<I: Io>(
                     exchange = Box::new(Peeked { first: Some(first), exchange });
                 }
                 let body = Answered::Streaming { exchange, lease: Some(lease) };
-                return Ok(Tried { answer: Answer { head, body, host: Rc::clone(host) }, trailers });
+                return Ok(Tried { answer: Answer { head, body, host: Rc::clone(host), mark }, trailers });
             }
             Err(error) if error.unseen && reuse == Reuse::Allowed && lease.is_reused() => {
                 let Some(again) = exchange.reclaim() else { return Err(Failure::Exchange(error)) };

@@ -28,6 +28,7 @@ pub(crate) use self::retry::{Call, exchange as exchange_with_retries};
 pub(crate) use self::tell::timeout as tell_timeout;
 use crate::health;
 use crate::tcp;
+use crate::timeline::{Mark, Timeline};
 use crate::tunnel::RawExchange;
 use crate::view::ClusterView;
 
@@ -45,11 +46,26 @@ pub(crate) enum Failure {
     PerTryIdle,
 }
 
+impl Failure {
+    /// Why, in the words of response-code details.
+    pub(crate) fn details(&self) -> &'static str {
+        match self {
+            Self::Acquire(error) => error.details(),
+            Self::Exchange(error) => error.details,
+            Self::Timeout => "response_timeout",
+            Self::PerTryTimeout => "upstream_per_try_timeout",
+            Self::PerTryIdle => "upstream_per_try_idle_timeout",
+        }
+    }
+}
+
 /// A response whose body may still be on its way.
 pub(crate) struct Answer {
     pub(crate) head: ResponseHead,
     pub(crate) body: Answered,
     pub(crate) host: Rc<Host>,
+    /// The try that brought it.
+    pub(crate) mark: Mark,
 }
 
 /// The body of an answer.
@@ -77,6 +93,7 @@ pub(crate) async fn exchange<I: Io>(
         if tries.auto_host {
             name_host(&mut request.head, &host);
         }
+        let mark = Mark::begin(tries.timeline.as_ref(), host.address());
         let began = cluster.watches_latency().then(|| cluster.env().now());
         let mut acquire = pin!(cluster.acquire(&host, reuse));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
@@ -87,27 +104,38 @@ pub(crate) async fn exchange<I: Io>(
             Ok(lease) => lease,
             // Waiting in line is not the host's fault.
             Err(Failure::Timeout) => {
+                mark.failed(Failure::Timeout.details());
                 upstream.count_failure(&Failure::Timeout);
                 return Err(Failure::Timeout);
             }
-            Err(failure) => return Err(failed(upstream, &host, failure)),
+            Err(failure) => {
+                mark.failed(failure.details());
+                return Err(failed(upstream, &host, failure));
+            }
         };
+        mark.connected(lease.is_reused());
         tries.local = Some(Rc::clone(lease.conn()));
         tries.count += 1;
         let mut exchange = lease.open(request);
         let driven = drive(&mut *exchange, cx, deadline, tries).await;
         note_latency(cluster, &host, began, driven.is_err());
+        match &driven {
+            Ok((head, _)) => mark.answered(head.status),
+            Err(failure) => mark.failed(failure.details()),
+        }
         match driven {
             Ok((head, BodyStart::Complete(body))) => {
                 drop(exchange);
                 drop(lease);
-                return Ok(Answer { head, body: Answered::Complete(body), host: Rc::clone(&host) });
+                mark.ended();
+                return Ok(Answer { head, body: Answered::Complete(body), host: Rc::clone(&host), mark });
             }
             Ok((head, BodyStart::Streaming)) => {
                 return Ok(Answer {
                     head,
                     body: Answered::Streaming { exchange, lease: Some(lease) },
                     host: Rc::clone(&host),
+                    mark,
                 });
             }
             Err(Failure::Exchange(error)) if error.unseen && reuse == Reuse::Allowed && lease.is_reused() => {
@@ -172,6 +200,8 @@ pub(crate) struct Tries {
     pub(crate) passed_on: u32,
     /// What retries add to the response's flags.
     pub(crate) flags: ResponseFlags,
+    /// When what happened, if anybody wants to know.
+    pub(crate) timeline: Option<Rc<Timeline>>,
 }
 
 impl Tries {
@@ -197,11 +227,14 @@ pub(crate) async fn tunnel<I: Io>(
     });
     let (host, io, lease) = connected.await?;
     tries.host = Some(host.address().clone());
+    let mark = Mark::begin(tries.timeline.as_ref(), host.address());
+    mark.connected(false);
     tries.count += 1;
     let exchange = RawExchange::new(io, request.body, lease, Rc::clone(&cx.conn.env), idle);
     let mut exchange: Box<dyn Exchange> = Box::new(exchange);
     let (head, _) = drive(&mut *exchange, cx, deadline, tries).await?;
-    Ok(Answer { head, body: Answered::Streaming { exchange, lease: None }, host })
+    mark.answered(head.status);
+    Ok(Answer { head, body: Answered::Streaming { exchange, lease: None }, host, mark })
 }
 
 /// Polls an exchange up to its final head; interim responses go ahead to the downstream.

@@ -7,6 +7,7 @@ use ringway_upstream::{Lease, Outcome};
 
 use super::Deadline;
 use crate::health::BodyWatch;
+use crate::timeline::Mark;
 use crate::tunnel::IdleLimit;
 
 /// Looks at trailers.
@@ -24,6 +25,8 @@ pub(crate) struct ResponseBody {
     pub(crate) on_trailers: Option<TrailersFn>,
     /// Of a host that outlier detection watches.
     pub(crate) watch: Option<BodyWatch>,
+    /// The try it is of.
+    pub(crate) mark: Mark,
 }
 
 impl BodyStream for ResponseBody {
@@ -44,6 +47,13 @@ impl BodyStream for ResponseBody {
                 if let (Poll::Ready(Some(Ok(Frame::Trailers(trailers)))), Some(told)) = (&ready, &mut self.on_trailers)
                 {
                     told(trailers);
+                }
+                match &ready {
+                    Poll::Ready(None | Some(Ok(Frame::Trailers(_)))) => self.mark.ended(),
+                    // Whoever knows the length does not ask for the end.
+                    Poll::Ready(Some(Ok(_))) if self.exchange.remaining() == Some(0) => self.mark.ended(),
+                    Poll::Ready(Some(Err(error))) => self.mark.failed(error.details),
+                    _ => {}
                 }
                 if let (Poll::Ready(frame), Some(watch)) = (&ready, &mut self.watch) {
                     match frame {

@@ -13,6 +13,7 @@ use super::replay::{Kept, Room};
 use super::{Answer, Deadline, Failure, RequestProgress, Tries, failed, name_host, note_latency, tell};
 use crate::dialect::Dialect;
 use crate::health;
+use crate::timeline::Mark;
 use crate::timers::{PooledTimer, TimerPool};
 use crate::view::ClusterView;
 
@@ -46,6 +47,7 @@ pub(crate) async fn exchange<I: Io>(
                 run.call.upstream.count_failure(&failure);
                 let cluster = &run.call.upstream.cluster;
                 run.connected().for_each(|flight| health::failed(cluster, &flight.host, &failure));
+                run.flights.iter().for_each(|flight| flight.notes.mark.failed(failure.details()));
                 return Err(failure);
             }
             Event::Due(permit) => {
@@ -69,6 +71,9 @@ pub(crate) async fn exchange<I: Io>(
         let flight = run.flights.swap_remove(at);
         run.note(&flight, tries);
         note_latency(&run.call.upstream.cluster, &flight.host, flight.began, outcome.is_err());
+        if let Err(failure) = &outcome {
+            flight.notes.mark.failed(failure.details());
+        }
         let mut outcome = outcome.map_err(|failure| failed(run.call.upstream, &flight.host, failure));
         drop(flight);
         if !run.wants(&outcome) {
@@ -188,7 +193,8 @@ impl<'a, I: Io> Run<'a, I> {
         if tries.auto_host {
             name_host(&mut head, &host);
         }
-        let notes = Rc::new(Notes::default());
+        let mark = Mark::begin(tries.timeline.as_ref(), host.address());
+        let notes = Rc::new(Notes { mark, ..Notes::default() });
         let request = Request { head, body: self.kept.read(&notes.moved) };
         let call = &self.call;
         let order = Order {
@@ -240,6 +246,7 @@ impl<'a, I: Io> Run<'a, I> {
             let _received = head.headers.set("grpc-status", status);
         }
         health::answered(self.call.upstream, &tried.answer.host, head, self.call.dialect, false);
+        tried.answer.mark.ended();
     }
 
     fn stamp(&self, head: &mut RequestHead, deadline: &Deadline) {

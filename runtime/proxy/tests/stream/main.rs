@@ -7,4 +7,5 @@ mod chaos;
 mod hedging;
 mod mirrors;
 mod retries;
+mod timeline;
 mod world;

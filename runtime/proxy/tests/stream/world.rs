@@ -13,7 +13,10 @@ use ringway_proxy::{
     ChainPlan, ClusterPlan, CoreView, FilterPlans, ForwardPolicy, Handshake, ListenerPlan, PathPolicy, Plan,
     ProtocolEntry, Security, ServicePlan, Toolbox, Worker,
 };
-use ringway_telemetry::{ClusterStats, Registry, Scope};
+use ringway_telemetry::{
+    ClusterStats, Field, Needs, Registry, ReportLane, ReportRing, Scope, SinkPlan, Sinks, StreamRecord, StreamReport,
+    StreamSink,
+};
 use ringway_testkit::{MemoryIo, MemoryNet, NetMode, PairOptions, Sim, pair};
 use ringway_upstream::balance::RoundRobin;
 use ringway_upstream::{BreakerLimits, HostParams, RetryAllowance};
@@ -62,6 +65,7 @@ pub(crate) struct World {
     pub(crate) scope: Arc<Scope<ClusterStats>>,
     pub(crate) registry: Registry,
     pub(crate) limits: BreakerLimits,
+    reports: Arc<ReportRing<StreamReport>>,
     view: CoreView<MemoryIo>,
     worker: Rc<Worker>,
 }
@@ -97,7 +101,8 @@ clusters:
         let sim = Sim::new(7);
         let net = Rc::new(MemoryNet::new(sim.env(), PairOptions::default()));
         let registry = Registry::new(1);
-        let plan = Arc::new(plan(&text, &registry));
+        let reports = ReportRing::new(1, 64);
+        let plan = Arc::new(plan(&text, &registry, &reports));
         let limits = plan.clusters[0].limits.clone();
         let worker = Worker::new(sim.env(), 0, Box::new(|_| {}));
         let security = Security { accept: |_, _| refuse(), connect: |_, _, _| refuse() };
@@ -109,7 +114,7 @@ clusters:
         let hosts = Hosts { sim: sim.clone(), began: sim.now(), seen: Rc::clone(&seen), script: Box::new(script) };
         sim.spawn(run_hosts(Rc::clone(&net), Rc::new(hosts)));
         let scope = registry.cluster("app");
-        Self { sim, net, seen, scope, registry, limits, view, worker }
+        Self { sim, net, seen, scope, registry, limits, reports, view, worker }
     }
 
     /// A client's connection.
@@ -139,6 +144,13 @@ clusters:
 
     pub(crate) fn stat(&self, read: impl Fn(&ClusterStats) -> u64) -> u64 {
         self.scope.blocks().map(read).sum()
+    }
+
+    /// The streams that have ended since they were last asked for.
+    pub(crate) fn ended(&self) -> Vec<StreamReport> {
+        let mut ended = Vec::new();
+        self.reports.drain(usize::MAX, |report| ended.push(report));
+        ended
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -236,7 +248,35 @@ pub(crate) fn after(millis: u64, status: u16, fields: &str) -> Does {
     Does::Answer(Duration::from_millis(millis), text)
 }
 
-fn plan(text: &str, registry: &Registry) -> Plan {
+/// Keeps what streams are reported with.
+struct Reports(Arc<ReportRing<StreamReport>>);
+
+struct Lane(ReportLane<StreamReport>);
+
+impl Reports {
+    fn sinks(ring: &Arc<ReportRing<StreamReport>>) -> Arc<Sinks> {
+        let mut sinks = Sinks::default();
+        sinks.add(|needs: &mut Needs| {
+            needs.add(Field::Attempts);
+            Self(Arc::clone(ring))
+        });
+        Arc::new(sinks)
+    }
+}
+
+impl SinkPlan for Reports {
+    fn on_worker(&self, worker: usize) -> Option<Box<dyn StreamSink>> {
+        Some(Box::new(Lane(self.0.lane(worker)?)))
+    }
+}
+
+impl StreamSink for Lane {
+    fn ended(&self, record: &StreamRecord<'_>) {
+        self.0.push(StreamReport::of(record));
+    }
+}
+
+fn plan(text: &str, registry: &Registry, reports: &Arc<ReportRing<StreamReport>>) -> Plan {
     let snapshot = compile("test", text, &CATALOG, None).unwrap();
     let clusters = snapshot.clusters.iter().map(|cluster| {
         let raw = &cluster.raw;
@@ -286,7 +326,7 @@ fn plan(text: &str, registry: &Registry) -> Plan {
                 },
                 forward: Arc::new(ForwardPolicy::default()),
                 path: PathPolicy { normalize: true, merge_slashes: false },
-                log: None,
+                sinks: Reports::sinks(reports),
                 http: registry.http("web"),
                 tcp: registry.tcp("web"),
             })],

@@ -57,7 +57,7 @@ pub struct Needs {
     pub request_headers: Vec<HeaderName>,
     /// Response headers, likewise.
     pub response_headers: Vec<HeaderName>,
-    fields: u32,
+    fields: u64,
 }
 
 /// Why a format is refused.
@@ -265,7 +265,18 @@ impl Needs {
         self.fields & (1 << field as u32) != 0
     }
 
-    pub(super) fn add(&mut self, field: Field) {
+    /// The place at which a header of requests is found in the record; it is asked for if it is not yet.
+    pub fn request_header(&mut self, name: HeaderName) -> usize {
+        place(&mut self.request_headers, name)
+    }
+
+    /// The place at which a header of responses is found in the record; it is asked for if it is not yet.
+    pub fn response_header(&mut self, name: HeaderName) -> usize {
+        place(&mut self.response_headers, name)
+    }
+
+    /// Asks for a part of the record.
+    pub fn add(&mut self, field: Field) {
         self.fields |= 1 << field as u32;
     }
 }

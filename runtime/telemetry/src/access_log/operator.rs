@@ -37,6 +37,7 @@ pub enum Field {
     DownstreamLocal,
     ConnectionId,
     Hostname,
+    Attempts,
 }
 
 /// A compiled operator.

@@ -65,6 +65,8 @@ pub struct StreamRecord<'a> {
     pub connection_id: Option<u64>,
     /// This machine's name.
     pub hostname: Option<&'a str>,
+    /// The tries, in the order in which they were begun, at most [`Attempt::LIMIT`].
+    pub attempts: &'a [Attempt],
     /// The request's header values in the order of [`Needs::request_headers`](crate::Needs::request_headers).
     pub request_headers: &'a Captured,
     /// The response's header values in the order of [`Needs::response_headers`](crate::Needs::response_headers).
@@ -92,6 +94,30 @@ pub struct Timings {
     pub response_begin: Option<Duration>,
     /// The last byte went to the downstream (`DS_TX_END`).
     pub response_end: Option<Duration>,
+}
+
+/// One try of a request. Times are since the start of its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The host it was meant for.
+    pub host: Address,
+    /// It began: a connection was asked for.
+    pub began: Duration,
+    /// A connection was there.
+    pub connected: Option<Duration>,
+    /// That connection had been used before.
+    pub reused: bool,
+    /// The response's head came, with this status.
+    pub answered: Option<(Duration, u16)>,
+    /// Its last byte came, or the try failed.
+    pub ended: Option<Duration>,
+    /// Why it failed, in the words of response-code details.
+    pub failure: Option<&'static str>,
+}
+
+impl Attempt {
+    /// Tries that are told apart in one stream; more are made, but not told of.
+    pub const LIMIT: usize = 16;
 }
 
 /// Header values copied out of a message, at most 65,535 bytes of each.
@@ -162,6 +188,7 @@ impl<'a> StreamRecord<'a> {
             downstream_local: None,
             connection_id: None,
             hostname: None,
+            attempts: &[],
             request_headers: Captured::none(),
             response_headers: Captured::none(),
         }

@@ -1,0 +1,126 @@
+//! When what happened to a request, for sinks that want to know.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway_api::{Address, Env, Time};
+use ringway_telemetry::{Attempt, Timings};
+
+/// The times of one request and its tries. Shared with what outlives a try: the bodies.
+pub(crate) struct Timeline {
+    env: Rc<dyn Env>,
+    began: Time,
+    request_end: Cell<Option<Duration>>,
+    response_begin: Cell<Option<Duration>>,
+    attempts: RefCell<Vec<Attempt>>,
+}
+
+/// A try in its request's timeline; none where nobody wants to know.
+#[derive(Clone, Default)]
+pub(crate) struct Mark(Option<(Rc<Timeline>, usize)>);
+
+impl Timeline {
+    pub(crate) fn new(env: Rc<dyn Env>) -> Rc<Self> {
+        Rc::new(Self {
+            began: env.now(),
+            env,
+            request_end: Cell::default(),
+            response_begin: Cell::default(),
+            attempts: RefCell::default(),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.env.now().since(self.began)
+    }
+
+    /// The request's last byte was taken.
+    pub(crate) fn request_ended(&self) {
+        self.request_end.set(Some(self.now()));
+    }
+
+    /// The response's head goes out.
+    pub(crate) fn response_begins(&self) {
+        self.response_begin.set(Some(self.now()));
+    }
+
+    /// A try begins.
+    pub(crate) fn attempt(self: &Rc<Self>, host: &Address) -> Mark {
+        let mut attempts = self.attempts.borrow_mut();
+        if attempts.len() >= Attempt::LIMIT {
+            return Mark(None);
+        }
+        attempts.push(Attempt {
+            host: host.clone(),
+            began: self.now(),
+            connected: None,
+            reused: false,
+            answered: None,
+            ended: None,
+            failure: None,
+        });
+        Mark(Some((Rc::clone(self), attempts.len() - 1)))
+    }
+
+    /// The tries, and the times of the one that was answered last; of the last one, if none was. `took` is the whole
+    /// request's.
+    pub(crate) fn read<T>(&self, took: Duration, show: impl FnOnce(Timings, &[Attempt]) -> T) -> T {
+        let attempts = self.attempts.borrow();
+        let told = attempts.iter().rev().find(|attempt| attempt.answered.is_some()).or(attempts.last());
+        let request_end = self.request_end.get();
+        let timings = Timings {
+            request_end,
+            connect_begin: told.map(|attempt| attempt.began),
+            connect_end: told.and_then(|attempt| attempt.connected),
+            // The head goes out as soon as there is a connection.
+            upstream_tx_begin: told.and_then(|attempt| attempt.connected),
+            upstream_tx_end: told.and_then(|attempt| Some(attempt.connected?.max(request_end?))),
+            upstream_rx_begin: told.and_then(|attempt| attempt.answered).map(|(at, _)| at),
+            upstream_rx_end: told.filter(|attempt| attempt.failure.is_none()).and_then(|attempt| attempt.ended),
+            response_begin: self.response_begin.get(),
+            response_end: self.response_begin.get().map(|_| took),
+        };
+        show(timings, &attempts)
+    }
+}
+
+impl Mark {
+    /// Tries that nobody wants to know of.
+    pub(crate) fn begin(timeline: Option<&Rc<Timeline>>, host: &Address) -> Self {
+        timeline.map_or(Self(None), |timeline| timeline.attempt(host))
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Attempt, Duration)) {
+        if let Some((timeline, at)) = &self.0
+            && let Some(attempt) = timeline.attempts.borrow_mut().get_mut(*at)
+        {
+            note(attempt, timeline.now());
+        }
+    }
+
+    /// A connection is there.
+    pub(crate) fn connected(&self, reused: bool) {
+        self.note(|attempt, now| (attempt.connected, attempt.reused) = (Some(now), reused));
+    }
+
+    /// The response's head is there.
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        self.note(|attempt, now| attempt.answered = Some((now, status.as_u16())));
+    }
+
+    /// The response is there as a whole.
+    pub(crate) fn ended(&self) {
+        self.note(|attempt, now| {
+            attempt.ended.get_or_insert(now);
+        });
+    }
+
+    /// The try failed.
+    pub(crate) fn failed(&self, why: &'static str) {
+        self.note(|attempt, now| {
+            attempt.ended.get_or_insert(now);
+            attempt.failure.get_or_insert(why);
+        });
+    }
+}
