@@ -59,6 +59,7 @@ impl Timeline {
             answered: None,
             ended: None,
             failure: None,
+            span: None,
         });
         Mark(Some((Rc::clone(self), attempts.len() - 1)))
     }

@@ -13,5 +13,5 @@ mod tests;
 pub(crate) use escape::push_json_string;
 pub use format::{DEFAULT_JSON, DEFAULT_TEXT, Format, FormatError, Needs};
 pub use operator::Field;
-pub use record::{Attempt, Captured, StreamRecord, Timings};
+pub use record::{Attempt, Captured, SpanId, StreamRecord, Timings, TraceIds};
 pub use report::StreamReport;

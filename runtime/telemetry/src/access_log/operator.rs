@@ -38,6 +38,7 @@ pub enum Field {
     ConnectionId,
     Hostname,
     Attempts,
+    Trace,
 }
 
 /// A compiled operator.

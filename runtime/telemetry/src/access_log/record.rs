@@ -67,6 +67,8 @@ pub struct StreamRecord<'a> {
     pub hostname: Option<&'a str>,
     /// The tries, in the order in which they were begun, at most [`Attempt::LIMIT`].
     pub attempts: &'a [Attempt],
+    /// Its place in a trace, if it is traced.
+    pub trace: Option<TraceIds>,
     /// The request's header values in the order of [`Needs::request_headers`](crate::Needs::request_headers).
     pub request_headers: &'a Captured,
     /// The response's header values in the order of [`Needs::response_headers`](crate::Needs::response_headers).
@@ -113,6 +115,24 @@ pub struct Attempt {
     pub ended: Option<Duration>,
     /// Why it failed, in the words of response-code details.
     pub failure: Option<&'static str>,
+    /// Its span, if its request is traced.
+    pub span: Option<SpanId>,
+}
+
+/// A span's id; never zero (W3C Trace Context, section 3.2.2.4).
+pub type SpanId = std::num::NonZeroU64;
+
+/// The place of a stream in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceIds {
+    /// The trace (W3C Trace Context, section 3.2.2.3).
+    pub trace: std::num::NonZeroU128,
+    /// The stream's own span, the parent of its tries' spans.
+    pub span: SpanId,
+    /// The caller's span.
+    pub parent: Option<SpanId>,
+    /// The spans are recorded.
+    pub sampled: bool,
 }
 
 impl Attempt {
@@ -189,6 +209,7 @@ impl<'a> StreamRecord<'a> {
             connection_id: None,
             hostname: None,
             attempts: &[],
+            trace: None,
             request_headers: Captured::none(),
             response_headers: Captured::none(),
         }

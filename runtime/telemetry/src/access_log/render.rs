@@ -81,7 +81,7 @@ fn of_field<'a>(field: Field, record: &'a StreamRecord<'_>) -> Value<'a> {
         | Field::DownstreamDirectRemote
         | Field::DownstreamLocal => of_address(field, Part::Whole, record),
         // These have operators of their own.
-        Field::Start | Field::Timings | Field::Attempts => Value::Unset,
+        Field::Start | Field::Timings | Field::Attempts | Field::Trace => Value::Unset,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 use ringway_api::{Address, ResponseFlags, Version};
 
-use super::record::{Attempt, Captured, StreamRecord, Timings};
+use super::record::{Attempt, Captured, StreamRecord, Timings, TraceIds};
 
 /// Bytes of texts that a report keeps; of longer ones what fits.
 const TEXT_LIMIT: usize = 8 << 10;
@@ -30,6 +30,7 @@ pub struct StreamReport {
     texts: [Option<Range<u16>>; 9],
     text: Box<[u8]>,
     attempts: Box<[Attempt]>,
+    trace: Option<TraceIds>,
     request_headers: Captured,
     response_headers: Captured,
 }
@@ -84,6 +85,7 @@ impl StreamReport {
             texts,
             text: text.into(),
             attempts: record.attempts.into(),
+            trace: record.trace,
             request_headers: record.request_headers.clone(),
             response_headers: record.response_headers.clone(),
         }
@@ -128,6 +130,7 @@ impl StreamReport {
             connection_id: self.connection_id,
             hostname: utf8(hostname),
             attempts: &self.attempts,
+            trace: self.trace,
             request_headers: &self.request_headers,
             response_headers: &self.response_headers,
         }
@@ -162,6 +165,7 @@ mod tests {
             answered: None,
             ended: None,
             failure: Some("connection_refused"),
+            span: None,
         };
         let attempts = [attempt];
         let mut record = StreamRecord::new(SystemTime::UNIX_EPOCH + Duration::from_secs(7));
