@@ -21,8 +21,8 @@ mod sink;
 mod stats;
 
 pub use access_log::{
-    Attempt, Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, StreamRecord, StreamReport,
-    Timings,
+    Attempt, Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, SpanId, StreamRecord,
+    StreamReport, Timings, TraceIds,
 };
 pub use expose::{NameFilter, Query};
 pub use filters::FilterScope;
