@@ -69,6 +69,8 @@ pub(crate) const BARS: &[Bar] = &[
     bar("h2c-to-h2c", &metric::ERRORS, Limit::Absolute(0.0)),
     bar("grpc-unary", &metric::CPU_US, Limit::TimesBest(0.60, &["envoy"])),
     bar("grpc-unary", &metric::ERRORS, Limit::Absolute(0.0)),
+    bar("mesh-h1-1k-c64", &metric::FEATURE_RATIO, Limit::Absolute(1.10)),
+    bar("mesh-h1-1k-c64", &metric::ERRORS, Limit::Absolute(0.0)),
     bar("unix-h1-1k-c64", &metric::ERRORS, Limit::Absolute(0.0)),
     bar("tls-idle-4k", &metric::IDLE_BYTES, Limit::Absolute(6000.0)),
     bar("idle-10k", &metric::IDLE_BYTES, Limit::Absolute(1000.0)),

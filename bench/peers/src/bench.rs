@@ -89,7 +89,7 @@ impl Bench {
 
     fn site(&self, mode: Mode, listen: SocketAddr, admin: SocketAddr, dir: &Path) -> Site {
         let upstream = match mode {
-            Mode::Http | Mode::Unix | Mode::Tls | Mode::Three => self.addresses.http,
+            Mode::Http | Mode::Unix | Mode::Mesh | Mode::Tls | Mode::Three => self.addresses.http,
             Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,
         };
@@ -100,7 +100,7 @@ impl Bench {
     /// Where a client goes that uses no proxy.
     fn direct(&self, mode: Mode) -> SocketAddr {
         match mode {
-            Mode::Http | Mode::Unix | Mode::Three => self.addresses.http,
+            Mode::Http | Mode::Unix | Mode::Mesh | Mode::Three => self.addresses.http,
             Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::Tls => self.addresses.tls,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,

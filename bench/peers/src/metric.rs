@@ -21,6 +21,10 @@ pub(crate) const CPU_US: Metric = metric("cpu_us_per_request", "CPU us/req", 2);
 pub(crate) const TCP_CPU_US: Metric = metric("tcp_cpu_us_per_request", "over TCP", 2);
 /// CPU with the upstream on a unix socket over CPU with it on TCP.
 pub(crate) const LEG_RATIO: Metric = metric("unix_over_tcp", "unix / TCP", 2);
+/// The same of the bare proxy, where the scenario's does more.
+pub(crate) const BARE_CPU_US: Metric = metric("bare_cpu_us_per_request", "bare", 2);
+/// CPU with the features on over that of the bare proxy.
+pub(crate) const FEATURE_RATIO: Metric = metric("features_over_bare", "x bare", 2);
 /// Completed requests per second.
 pub(crate) const RATE: Metric = metric("requests_per_second", "req/s", 0);
 /// Median latency in microseconds, seen by the client.

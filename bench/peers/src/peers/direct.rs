@@ -19,8 +19,8 @@ impl Peer for Direct {
         Ok(None)
     }
 
-    fn carries(&self, _mode: Mode) -> bool {
-        true
+    fn carries(&self, mode: Mode) -> bool {
+        mode != Mode::Mesh
     }
 
     fn is_process(&self) -> bool {

@@ -47,8 +47,10 @@ fn version_in(text: &str) -> Option<&str> {
 }
 
 fn config(site: &Site) -> String {
-    if site.mode == Mode::Three {
-        return three(site);
+    match site.mode {
+        Mode::Three => return three(site),
+        Mode::Mesh => return super::mesh::envoy(site),
+        _ => {}
     }
     let filter = match site.mode {
         Mode::Tcp => TCP_FILTER,

@@ -20,7 +20,7 @@ impl Peer for Haproxy {
     }
 
     fn carries(&self, mode: Mode) -> bool {
-        mode != Mode::Dubbo
+        !matches!(mode, Mode::Dubbo | Mode::Mesh)
     }
 
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {

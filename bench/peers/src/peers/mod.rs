@@ -3,6 +3,7 @@
 mod direct;
 mod envoy;
 mod haproxy;
+mod mesh;
 mod nginx;
 mod pingora;
 mod pump;
@@ -69,6 +70,8 @@ pub(crate) enum Mode {
     Http,
     /// The same with the upstream on a unix socket.
     Unix,
+    /// HTTP/1.1 with routes, policies and filters as a mesh has them.
+    Mesh,
     Tcp,
     /// Dubbo2 on both sides.
     Dubbo,
@@ -197,7 +200,9 @@ pub(crate) mod tests {
     #[test]
     fn every_peer_writes_its_configuration() {
         let dir = crate::scratch::ScratchDir::new("peers-test").unwrap();
-        for mode in [Mode::Http, Mode::Unix, Mode::Tcp, Mode::Dubbo, Mode::Tls, Mode::H2c, Mode::Grpc, Mode::Three] {
+        for mode in
+            [Mode::Http, Mode::Unix, Mode::Mesh, Mode::Tcp, Mode::Dubbo, Mode::Tls, Mode::H2c, Mode::Grpc, Mode::Three]
+        {
             for peer in PEERS.iter().filter(|p| p.carries(mode) && p.cannot(mode).is_none()) {
                 let site = site(mode, dir.path());
                 let found = Found { path: "/bin/true".into(), version: "1".into() };

@@ -50,7 +50,7 @@ impl Peer for Nginx {
         if self.stream_only {
             matches!(mode, Mode::Http | Mode::Dubbo)
         } else {
-            !matches!(mode, Mode::Dubbo | Mode::Three)
+            !matches!(mode, Mode::Dubbo | Mode::Three | Mode::Mesh)
         }
     }
 

@@ -45,7 +45,7 @@ impl Peer for Pingora {
     }
 
     fn carries(&self, mode: Mode) -> bool {
-        !matches!(mode, Mode::Tcp | Mode::Dubbo | Mode::Unix | Mode::Three)
+        !matches!(mode, Mode::Tcp | Mode::Dubbo | Mode::Unix | Mode::Three | Mode::Mesh)
     }
 }
 

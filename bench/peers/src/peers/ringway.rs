@@ -77,7 +77,7 @@ pub(crate) const ROUTE_ALL: &str =
 pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
     let Site { listen, admin, upstream, unix, certificate, .. } = site;
     let (protocol, cluster) = match site.mode {
-        Mode::Http | Mode::Unix | Mode::Three => ("http1", "http1"),
+        Mode::Http | Mode::Unix | Mode::Mesh | Mode::Three => ("http1", "http1"),
         Mode::Tcp => ("tcp", "tcp"),
         Mode::Dubbo => ("dubbo", "dubbo"),
         Mode::Tls => ("auto", "http1"),
@@ -94,8 +94,10 @@ pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
         Mode::Tcp => "    cluster: app\n".to_owned(),
         _ => format!("    routes:\n      virtual_hosts:\n{virtual_hosts}"),
     };
-    if site.mode == Mode::Three {
-        return three(site);
+    match site.mode {
+        Mode::Three => return three(site),
+        Mode::Mesh => return super::mesh::ringway(site),
+        _ => {}
     }
     let endpoint = match site.mode {
         Mode::Unix => format!("unix:{}", unix.display()),

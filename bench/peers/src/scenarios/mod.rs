@@ -1,12 +1,12 @@
 //! The scenarios: one file each (the closed loops share one), one line in [`SCENARIOS`].
 
+mod beside;
 mod closed_loop;
 mod failures;
 mod idle;
 mod slow_readers;
 mod swap;
 mod traffic;
-mod unix;
 
 use anyhow::Result;
 
@@ -28,7 +28,8 @@ pub(crate) const SCENARIOS: &[&dyn Scenario] = &[
     &closed_loop::H2_TLS_TO_H1,
     &closed_loop::H2C_TO_H2C,
     &closed_loop::GRPC_UNARY,
-    &unix::UNIX_H1_1K_C64,
+    &beside::UNIX_H1_1K_C64,
+    &beside::MESH_H1_1K_C64,
     &idle::IDLE_10K,
     &idle::TLS_IDLE_4K,
     &swap::SWAP_10K_ROUTES,

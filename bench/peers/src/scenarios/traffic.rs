@@ -54,6 +54,8 @@ pub(super) enum Over {
     Plain,
     /// Plain to the proxy, from there over a unix socket.
     UnixUpstream,
+    /// Plain through a proxy with many features on.
+    Mesh,
     /// TLS to the proxy, plain from there.
     Tls,
     /// The same with a new connection for every request.
@@ -114,6 +116,7 @@ impl H1 {
             (Ask::Dubbo, _) => Mode::Dubbo,
             (_, Over::Plain) => Mode::Http,
             (_, Over::UnixUpstream) => Mode::Unix,
+            (_, Over::Mesh) => Mode::Mesh,
             (_, Over::Tls | Over::FreshTls) => Mode::Tls,
         }
     }
@@ -126,7 +129,7 @@ impl H1 {
             Ask::Dubbo => (message::dubbo::calls(), Expect::Fixed(message::dubbo::answers_len() as u64)),
         };
         let tls = match self.over {
-            Over::Plain | Over::UnixUpstream => None,
+            Over::Plain | Over::UnixUpstream | Over::Mesh => None,
             Over::Tls | Over::FreshTls => Some(bench.certificate.client(certificate::H1)?),
         };
         Ok(Plan { target, request: Arc::from(request), expect, tls, fresh: self.over == Over::FreshTls })
