@@ -28,8 +28,8 @@ listeners:
       - local_rate_limit: {{ token_bucket: {{ max_tokens: 1000000, tokens_per_fill: 1000000, fill_interval: 1s }} }}
       - fault: {{ delay: {{ fixed: 1s, percentage: 0 }}, abort: {{ http_status: 503, percentage: 0 }} }}
       - cors: {{ allow_origins: [{{ exact: \"https://www.example.com\" }}] }}
-      - header_mutation: {{ request: [ {{ set: {{ x-mesh: on }} }} ], response: [ {{ set: {{ x-served-by: mesh }} }} ] }}
-      - compressor: {{ codings: [gzip], min_content_length: 256 }}
+      - header_mutation: {{ request: [ {{ set: {{ x-mesh: sidecar }} }} ], response: [ {{ set: {{ x-served-by: mesh }} }} ] }}
+      - compressor: {{ codings: [gzip], min_content_length: 65536 }}
     routes:
       virtual_hosts:
         - domains: [\"*\"]
@@ -106,12 +106,12 @@ pub(super) fn envoy(site: &Site) -> String {
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
               mutations:
-                request_mutations: [ {{ append: {{ header: {{ key: x-mesh, value: "on" }}, append_action: OVERWRITE_IF_EXISTS_OR_ADD }} }} ]
+                request_mutations: [ {{ append: {{ header: {{ key: x-mesh, value: sidecar }}, append_action: OVERWRITE_IF_EXISTS_OR_ADD }} }} ]
                 response_mutations: [ {{ append: {{ header: {{ key: x-served-by, value: mesh }}, append_action: OVERWRITE_IF_EXISTS_OR_ADD }} }} ]
           - name: envoy.filters.http.compressor
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor
-              response_direction_config: {{ common_config: {{ min_content_length: 256 }} }}
+              response_direction_config: {{ common_config: {{ min_content_length: 65536 }} }}
               compressor_library:
                 name: gzip
                 typed_config:

@@ -32,7 +32,7 @@ pub(crate) const UNIX_H1_1K_C64: Beside = Beside {
 pub(crate) const MESH_H1_1K_C64: Beside = Beside {
     name: "mesh-h1-1k-c64",
     about: "HTTP/1.1, 1 KB replies, with 1,000 routes, retries, a circuit breaker, outlier detection, a local rate limit and \
-            five more filters (fault, CORS, access by address, header mutation, compression); 64 connections, closed loop. \
+            five more filters (fault, CORS, access by address, header mutation, compression of what is large); 64 connections, closed loop. \
             Each round measures the same proxy without any of it right after.",
     over: Over::Mesh,
     columns: FEATURES,

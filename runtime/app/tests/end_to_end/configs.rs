@@ -45,6 +45,29 @@ fn every_example_is_accepted() {
     assert!(seen >= 4);
 }
 
+/// YAML 1.2 has two truth values; the others of YAML 1.1 are words.
+#[test]
+fn on_and_no_are_texts() {
+    let path = std::env::temp_dir().join(format!("ringway-words-{}.yaml", std::process::id()));
+    let text = r#"
+listeners:
+  - name: web
+    address: "127.0.0.1:1"
+    protocol: http1
+    filters: [{ header_mutation: { request: [{ set: { x-mesh: on, x-country: no } }] } }]
+    routes: { virtual_hosts: [{ domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: app } }] }] }
+clusters:
+  - { name: app, endpoints: ["127.0.0.1:2"] }
+"#;
+    std::fs::write(&path, text).unwrap();
+    let (ok, said) = check(&path);
+    assert!(ok, "{said}");
+    std::fs::write(&path, text.replace("protocol: http1", "protocol: http1\n    path: { normalize: off }")).unwrap();
+    let (ok, said) = check(&path);
+    assert!(!ok && said.contains("path.normalize"), "{said}");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn errors_show_the_place_and_a_suggestion() {
     let base = r#"

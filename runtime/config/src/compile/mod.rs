@@ -74,7 +74,10 @@ pub fn parse(origin: &str, text: &str) -> Result<raw::Config, Box<ConfigError>> 
     {
         return Ok(config);
     }
-    serde_saphyr::from_str(text).map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))
+    // YAML 1.2: `on`, `off`, `yes` and `no` are texts.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))
 }
 
 fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<Snapshot, Fault> {
