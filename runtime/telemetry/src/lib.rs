@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod export;
 mod expose;
 mod filters;
 mod histogram;
@@ -19,11 +20,13 @@ mod ring;
 mod set;
 mod sink;
 mod stats;
+mod trace;
 
 pub use access_log::{
     Attempt, Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, SpanId, StreamRecord,
     StreamReport, Timings, TraceIds,
 };
+pub use export::{LogExporter, SpanExporter};
 pub use expose::{NameFilter, Query};
 pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};
@@ -37,3 +40,4 @@ pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HealthCheckStats, HttpStats, ListenerManagerStats,
     ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
 };
+pub use trace::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans};

@@ -1,0 +1,5 @@
+//! Distributed tracing: what a finished stream looks like as spans.
+
+mod span;
+
+pub use span::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans};

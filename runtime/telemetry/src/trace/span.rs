@@ -1,0 +1,303 @@
+//! Spans: a finished stream as tracing systems want it. Attribute names are OpenTelemetry's semantic conventions where
+//! they have one, Envoy's tags otherwise.
+
+use std::borrow::Cow;
+use std::num::NonZeroU128;
+use std::time::{Duration, SystemTime};
+
+use ringway_api::{Address, Version};
+
+use crate::{Attempt, SpanId, StreamRecord, StreamReport};
+
+/// A span.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The trace it belongs to.
+    pub trace: NonZeroU128,
+    /// Its id.
+    pub id: SpanId,
+    /// The span that caused it.
+    pub parent: Option<SpanId>,
+    /// What it did, with few different values: `GET`, `com.example.Greeter/hello`.
+    pub name: String,
+    /// Which side of a call it is.
+    pub kind: SpanKind,
+    /// When it began.
+    pub start: SystemTime,
+    /// When it ended; never before `start`.
+    pub end: SystemTime,
+    /// What is known of it.
+    pub attributes: Vec<(Cow<'static, str>, SpanValue)>,
+    /// What happened in between, in order.
+    pub events: Vec<SpanEvent>,
+    /// How it came out.
+    pub status: SpanStatus,
+}
+
+/// Which side of a call a span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanKind {
+    /// A request that was received.
+    Server,
+    /// A try of it that was sent.
+    Client,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpanValue {
+    /// Text; what was no UTF-8 has replacement characters.
+    Text(String),
+    /// A number.
+    Number(i64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// Something that happened at one point of a span.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpanEvent {
+    /// What.
+    pub name: &'static str,
+    /// When.
+    pub at: SystemTime,
+    /// What is known of it.
+    pub attributes: Vec<(Cow<'static, str>, SpanValue)>,
+}
+
+/// How a span came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpanStatus {
+    /// Nothing is wrong.
+    Unset,
+    /// It failed, for this reason.
+    Error(String),
+}
+
+/// The spans of a stream: one for the stream, one for each try. None if it is not part of a trace.
+pub fn spans(report: &StreamReport) -> Vec<Span> {
+    let record = report.record();
+    let Some(ids) = record.trace else { return Vec::new() };
+    let server = server(&record, ids.trace, ids.span, ids.parent);
+    let end = server.end;
+    let tries = record.attempts.iter().enumerate();
+    let tries = tries.filter_map(|(at, attempt)| client(&record, attempt, at, (ids.trace, ids.span), end));
+    let tries: Vec<_> = tries.collect();
+    std::iter::once(server).chain(tries).collect()
+}
+
+fn server(record: &StreamRecord<'_>, trace: NonZeroU128, id: SpanId, parent: Option<SpanId>) -> Span {
+    let mut attributes = Attributes(Vec::new());
+    call(record, &mut attributes);
+    attributes.text("url.scheme", record.scheme.map(str::as_bytes));
+    attributes.text("server.address", record.authority);
+    attributes.text("client.address", record.downstream_remote.map(ip).as_deref());
+    attributes.text("network.peer.address", record.downstream_direct_remote.map(Address::to_string).as_deref());
+    attributes.number("http.response.status_code", record.response_code.map(u64::from));
+    attributes.number("http.request.body.size", Some(record.bytes_received));
+    attributes.number("http.response.body.size", Some(record.bytes_sent));
+    attributes
+        .text("response_flags", Some(if record.flags.is_empty() { "-".into() } else { record.flags.to_string() }));
+    attributes.text("response_code_details", record.response_code_details);
+    attributes.text("route_name", record.route_name);
+    attributes.text("upstream_cluster", record.upstream_cluster);
+    attributes.number("upstream_attempts", Some(record.upstream_attempts.into()));
+    // A server's span has failed when the server has (OpenTelemetry, HTTP spans, Status).
+    let status = match record.response_code {
+        Some(code) if code < 500 => SpanStatus::Unset,
+        _ => SpanStatus::Error(record.response_code_details.unwrap_or("no_response").to_owned()),
+    };
+    if let SpanStatus::Error(why) = &status {
+        let code = record.response_code.map(|code| code.to_string());
+        attributes.text("error.type", Some(code.as_deref().unwrap_or(why)));
+    }
+    Span {
+        trace,
+        id,
+        parent,
+        name: name(record),
+        kind: SpanKind::Server,
+        start: record.start,
+        end: record.start + record.duration,
+        attributes: attributes.0,
+        events: Vec::new(),
+        status,
+    }
+}
+
+fn client(
+    record: &StreamRecord<'_>,
+    attempt: &Attempt,
+    at: usize,
+    (trace, parent): (NonZeroU128, SpanId),
+    last: SystemTime,
+) -> Option<Span> {
+    let start = record.start + attempt.began;
+    let mut attributes = Attributes(Vec::new());
+    call(record, &mut attributes);
+    attributes.text("network.peer.address", Some(attempt.host.to_string()));
+    attributes.text("upstream_cluster", record.upstream_cluster);
+    attributes.number("http.response.status_code", attempt.answered.map(|(_, status)| status.into()));
+    if at > 0 {
+        attributes.number("http.request.resend_count", u64::try_from(at).ok());
+    }
+    let status = match (attempt.failure, attempt.answered) {
+        (Some(why), _) => SpanStatus::Error(why.to_owned()),
+        // A client's has when it was told so.
+        (None, Some((_, status))) if status >= 400 => SpanStatus::Error(status.to_string()),
+        (None, Some(_)) => SpanStatus::Unset,
+        (None, None) => SpanStatus::Error("given_up".to_owned()),
+    };
+    if let SpanStatus::Error(why) = &status {
+        attributes.text("error.type", Some(why));
+    }
+    let mut events = Vec::new();
+    let mut event = |name, when: Option<Duration>, attributes| {
+        if let Some(when) = when {
+            events.push(SpanEvent { name, at: record.start + when, attributes });
+        }
+    };
+    let reused = ("reused".into(), SpanValue::Bool(attempt.reused));
+    event("connected", attempt.connected, vec![reused]);
+    event("response_begins", attempt.answered.map(|(when, _)| when), Vec::new());
+    Some(Span {
+        trace,
+        id: attempt.span?,
+        parent: Some(parent),
+        name: name(record),
+        kind: SpanKind::Client,
+        start,
+        end: attempt.ended.map_or(last, |ended| record.start + ended).max(start),
+        attributes: attributes.0,
+        events,
+        status,
+    })
+}
+
+/// What is called, for either side.
+fn call(record: &StreamRecord<'_>, attributes: &mut Attributes) {
+    if let Some(Version::Rpc(system)) = record.protocol {
+        let (service, method) = service_and_method(record.path.unwrap_or_default());
+        attributes.text("rpc.system", Some(system));
+        attributes.text("rpc.service", Some(service));
+        attributes.text("rpc.method", Some(method));
+        return;
+    }
+    attributes.text("http.request.method", record.method);
+    let path = record.path.unwrap_or_default();
+    let mut parts = path.splitn(2, |byte| *byte == b'?');
+    attributes.text("url.path", parts.next());
+    attributes.text("url.query", parts.next());
+    attributes.text(
+        "network.protocol.version",
+        record.protocol.map(|version| match version {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+            Version::Http2 => "2",
+            Version::Rpc(name) => name,
+        }),
+    );
+}
+
+/// Few names: the method of HTTP, the service and method of a call.
+fn name(record: &StreamRecord<'_>) -> String {
+    match record.protocol {
+        Some(Version::Rpc(_)) => {
+            let (service, method) = service_and_method(record.path.unwrap_or_default());
+            format!("{}/{}", String::from_utf8_lossy(service), String::from_utf8_lossy(method))
+        }
+        _ => record.method.unwrap_or("refused").to_owned(),
+    }
+}
+
+fn service_and_method(path: &[u8]) -> (&[u8], &[u8]) {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+        None => (path, b""),
+    }
+}
+
+fn ip(address: &Address) -> String {
+    match address {
+        Address::Ip(socket) => socket.ip().to_string(),
+        unix @ Address::Unix(_) => unix.to_string(),
+    }
+}
+
+struct Attributes(Vec<(Cow<'static, str>, SpanValue)>);
+
+impl Attributes {
+    fn text<T: AsRef<[u8]>>(&mut self, name: &'static str, value: Option<T>) {
+        if let Some(value) = value.filter(|value| !value.as_ref().is_empty()) {
+            self.0.push((name.into(), SpanValue::Text(String::from_utf8_lossy(value.as_ref()).into_owned())));
+        }
+    }
+
+    fn number(&mut self, name: &'static str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.0.push((name.into(), SpanValue::Number(i64::try_from(value).unwrap_or(i64::MAX))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TraceIds;
+
+    fn id(id: u64) -> SpanId {
+        SpanId::new(id).unwrap()
+    }
+
+    fn value<'a>(span: &'a Span, name: &str) -> Option<&'a SpanValue> {
+        span.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn a_stream_with_a_retry_is_three_spans() {
+        let host = Address::Ip(([10, 0, 0, 1], 80).into());
+        let attempt = |span, began, answered, failure| Attempt {
+            host: host.clone(),
+            began: Duration::from_millis(began),
+            connected: Some(Duration::from_millis(began + 1)),
+            reused: false,
+            answered,
+            ended: None,
+            failure,
+            span: Some(id(span)),
+        };
+        let attempts =
+            [attempt(2, 1, None, Some("connection_reset")), attempt(3, 5, Some((Duration::from_millis(9), 200)), None)];
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let mut record = StreamRecord::new(start);
+        (record.method, record.path, record.protocol) = (Some("GET"), Some(&b"/a?b"[..]), Some(Version::Http11));
+        (record.response_code, record.duration) = (Some(200), Duration::from_millis(10));
+        record.attempts = &attempts;
+        record.trace =
+            Some(TraceIds { trace: NonZeroU128::new(7).unwrap(), span: id(1), parent: Some(id(9)), sampled: true });
+        let made = spans(&StreamReport::of(&record));
+        let [server, failed, answered] = made.as_slice() else { panic!("{made:?}") };
+        assert_eq!((server.kind, server.parent, server.end), (SpanKind::Server, Some(id(9)), start + record.duration));
+        assert_eq!((failed.parent, &failed.status), (Some(id(1)), &SpanStatus::Error("connection_reset".into())));
+        assert_eq!((answered.kind, &answered.status, answered.end), (SpanKind::Client, &SpanStatus::Unset, server.end));
+        assert_eq!(value(answered, "http.request.resend_count"), Some(&SpanValue::Number(1)));
+        assert_eq!(value(server, "url.path"), Some(&SpanValue::Text("/a".into())));
+        assert_eq!(answered.events.len(), 2);
+        assert!(made.iter().all(|span| span.end >= span.start));
+        record.trace = None;
+        assert!(spans(&StreamReport::of(&record)).is_empty());
+    }
+
+    #[test]
+    fn calls_are_named_by_service_and_method() {
+        let mut record = StreamRecord::new(SystemTime::UNIX_EPOCH);
+        record.trace = Some(TraceIds { trace: NonZeroU128::MIN, span: id(1), parent: None, sampled: true });
+        (record.path, record.protocol) = (Some(&b"/com.example.Greeter/hello"[..]), Some(Version::Rpc("dubbo")));
+        let made = spans(&StreamReport::of(&record));
+        let [server] = made.as_slice() else { panic!("{made:?}") };
+        assert_eq!(server.name, "com.example.Greeter/hello");
+        assert_eq!(value(server, "rpc.system"), Some(&SpanValue::Text("dubbo".into())));
+        assert_eq!(server.status, SpanStatus::Error("no_response".into()));
+    }
+}
