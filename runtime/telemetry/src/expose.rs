@@ -63,6 +63,11 @@ impl Registry {
         prometheus::render(self, query)
     }
 
+    /// Visits every statistic that was ever written, those of one name together.
+    pub fn walk(&self, visit: &mut dyn FnMut(&Sample<'_>)) {
+        self.each(Order::ByName, &Query { used_only: true, ..Query::default() }, visit);
+    }
+
     /// Visits every statistic that the query asks for.
     fn each(&self, order: Order, query: &Query<'_>, visit: &mut dyn FnMut(&Sample<'_>)) {
         let mut walk = Walk { order, query, visit, name: String::new(), histogram: HistogramReading::default() };
@@ -79,6 +84,7 @@ impl Registry {
         walk.set(&self.clusters.live());
         walk.set(&self.outliers.live());
         walk.set(&self.health_checks.live());
+        walk.set(&self.exporters.live());
     }
 }
 
@@ -92,21 +98,43 @@ enum Order {
 }
 
 /// One statistic of one scope, added up over the cores.
-struct Sample<'a> {
-    set: SetInfo,
-    scope: &'a str,
+pub struct Sample<'a> {
+    /// The table it is of.
+    pub set: SetInfo,
+    /// The thing it is of: a cluster's name, say.
+    pub scope: &'a str,
     /// `cluster.app.upstream_rq_total`
-    full_name: &'a str,
+    pub full_name: &'a str,
     /// `upstream_rq_total`, or `fault.delays_injected`
-    name: &'a str,
-    help: &'static str,
-    value: Reading<'a>,
+    pub name: &'a str,
+    /// What it counts, one sentence.
+    pub help: &'static str,
+    /// What it holds.
+    pub value: Reading<'a>,
 }
 
-enum Reading<'a> {
+/// What a statistic holds.
+pub enum Reading<'a> {
+    /// It only grows.
     Counter(u64),
+    /// It goes up and down.
     Gauge(u64),
+    /// Durations.
     Histogram(&'a HistogramReading),
+}
+
+impl Sample<'_> {
+    /// The name that it shares with the same of other things, as Prometheus wants it
+    /// (`envoy_cluster_upstream_rq_xx`), and the class of statuses that it counts, if it does.
+    pub fn family(&self) -> (String, Option<&'static str>) {
+        let (base, class) = prometheus::response_class(self.name);
+        let base = base.replace('.', "_");
+        let family = match self.set.group {
+            "" => format!("envoy_{}_{base}", self.set.prefix),
+            group => format!("envoy_{}_{group}_{base}", self.set.prefix),
+        };
+        (family, class)
+    }
 }
 
 struct Walk<'a> {

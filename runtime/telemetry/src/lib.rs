@@ -27,7 +27,7 @@ pub use access_log::{
     StreamReport, Timings, TraceIds,
 };
 pub use export::{LogExporter, SpanExporter};
-pub use expose::{NameFilter, Query};
+pub use expose::{NameFilter, Query, Reading, Sample};
 pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};
 pub use log_writer::{LogFile, LogLane, LogWriter, LogWriterConfig};
@@ -37,7 +37,7 @@ pub use ringway_api::{Counter, Gauge, Level, ResponseFlag, ResponseFlags};
 pub use set::{Cell, Row, SetInfo, StatSet};
 pub use sink::{FileLog, SinkPlan, Sinks, StreamSink};
 pub use stats::{
-    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HealthCheckStats, HttpStats, ListenerManagerStats,
-    ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
+    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
+    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
 };
-pub use trace::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans};
+pub use trace::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans, stream_attributes};

@@ -11,8 +11,8 @@ use ringway_api::Stat;
 
 use crate::filters::{FilterScope, Filters};
 use crate::{
-    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, HealthCheckStats, HttpStats, ListenerManagerStats,
-    ListenerStats, OutlierStats, ServerStats, StatSet, TcpStats, WorkerStats,
+    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
+    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, StatSet, TcpStats, WorkerStats,
 };
 
 /// All statistics of a process. The control plane makes one, registers scopes while it prepares a snapshot, and reads.
@@ -36,6 +36,7 @@ pub struct Registry {
     pub(crate) filters: Filters,
     pub(crate) outliers: Named<OutlierStats>,
     pub(crate) health_checks: Named<HealthCheckStats>,
+    pub(crate) exporters: Named<ExporterStats>,
 }
 
 /// The statistics of one named thing: a block of cells for each worker and one for the control plane.
@@ -76,6 +77,7 @@ impl Registry {
             filters: Filters::default(),
             outliers: Named::default(),
             health_checks: Named::default(),
+            exporters: Named::default(),
         }
     }
 
@@ -112,6 +114,11 @@ impl Registry {
     /// The scope of a cluster's outlier detection; the control plane alone writes it.
     pub fn outliers(&self, cluster: &str) -> Arc<Scope<OutlierStats>> {
         self.outliers.scope(cluster, 0)
+    }
+
+    /// The scope of an exporter; the control plane alone writes it.
+    pub fn exporter(&self, name: &str) -> Arc<Scope<ExporterStats>> {
+        self.exporters.scope(name, 0)
     }
 
     /// The scope of a cluster's active health checks; the control plane alone writes it.

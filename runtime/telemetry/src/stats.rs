@@ -239,3 +239,15 @@ stats! {
         level healthy: "Hosts that the checks find well.";
     }
 }
+
+stats! {
+    /// One exporter. Written by the control plane.
+    pub struct ExporterStats in "exporter" by "ringway_exporter" {
+        counter sent: "Records that a collector took.";
+        counter dropped: "Records dropped because too many were waiting.";
+        counter failed: "Records given up because they could not be sent.";
+        counter rejected: "Records that a collector refused.";
+        counter requests: "Messages sent, repetitions included.";
+        counter retries: "Messages sent again.";
+    }
+}

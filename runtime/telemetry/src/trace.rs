@@ -2,4 +2,4 @@
 
 mod span;
 
-pub use span::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans};
+pub use span::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans, stream_attributes};

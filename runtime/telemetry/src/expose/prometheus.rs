@@ -30,12 +30,7 @@ pub(super) fn render(registry: &Registry, query: &Query<'_>) -> String {
     let mut out = String::new();
     let mut last_family = String::new();
     registry.each(Order::ByName, query, &mut |sample| {
-        let (base, class) = response_class(sample.name);
-        let base = base.replace('.', "_");
-        let family = match sample.set.group {
-            "" => format!("envoy_{}_{base}", sample.set.prefix),
-            group => format!("envoy_{}_{group}_{base}", sample.set.prefix),
-        };
+        let (family, class) = sample.family();
         if family != last_family {
             let kind = match sample.value {
                 Reading::Counter(_) => "counter",
@@ -69,7 +64,7 @@ fn write_sample(out: &mut String, family: &str, class: Option<&str>, sample: &Sa
 }
 
 /// Parts `downstream_rq_2xx` into `downstream_rq_xx` and its class, which Envoy shows as a label.
-fn response_class(name: &str) -> (&str, Option<&'static str>) {
+pub(super) fn response_class(name: &str) -> (&str, Option<&'static str>) {
     let classes = ["1", "2", "3", "4", "5"];
     for base in ["downstream_rq_xx", "upstream_rq_xx"] {
         let class = base.strip_suffix("xx").and_then(|stem| name.strip_prefix(stem)?.strip_suffix("xx"));

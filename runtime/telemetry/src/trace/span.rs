@@ -86,7 +86,8 @@ pub fn spans(report: &StreamReport) -> Vec<Span> {
     std::iter::once(server).chain(tries).collect()
 }
 
-fn server(record: &StreamRecord<'_>, trace: NonZeroU128, id: SpanId, parent: Option<SpanId>) -> Span {
+/// What is known of a stream, under the names that its span has it by.
+pub fn stream_attributes(record: &StreamRecord<'_>) -> Vec<(Cow<'static, str>, SpanValue)> {
     let mut attributes = Attributes(Vec::new());
     call(record, &mut attributes);
     attributes.text("url.scheme", record.scheme.map(str::as_bytes));
@@ -102,6 +103,11 @@ fn server(record: &StreamRecord<'_>, trace: NonZeroU128, id: SpanId, parent: Opt
     attributes.text("route_name", record.route_name);
     attributes.text("upstream_cluster", record.upstream_cluster);
     attributes.number("upstream_attempts", Some(record.upstream_attempts.into()));
+    attributes.0
+}
+
+fn server(record: &StreamRecord<'_>, trace: NonZeroU128, id: SpanId, parent: Option<SpanId>) -> Span {
+    let mut attributes = Attributes(stream_attributes(record));
     // A server's span has failed when the server has (OpenTelemetry, HTTP spans, Status).
     let status = match record.response_code {
         Some(code) if code < 500 => SpanStatus::Unset,

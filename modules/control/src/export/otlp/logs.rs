@@ -1,0 +1,85 @@
+//! Finished streams as log records in OTLP.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use ringway_telemetry::{LogExporter, StreamRecord, StreamReport, stream_attributes};
+
+use super::spans::attributes;
+use super::{nanos, scope};
+use crate::export::OtlpTransport;
+use crate::export::queue::Queue;
+use crate::export::sending::Batch;
+
+/// Batches of log records.
+pub(in crate::export) struct Logs {
+    transport: OtlpTransport,
+    resource: Resource,
+}
+
+/// Log records that wait.
+pub(in crate::export) struct LogQueue(pub(in crate::export) Arc<Queue<LogRecord>>);
+
+impl Logs {
+    pub(in crate::export) fn new(transport: OtlpTransport, resource: &Resource) -> Self {
+        Self { transport, resource: resource.clone() }
+    }
+}
+
+impl Batch for Logs {
+    type Item = LogRecord;
+
+    fn path(&self) -> &'static str {
+        super::path(self.transport, "/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs")
+    }
+
+    fn content_type(&self) -> &'static str {
+        super::content_type(self.transport)
+    }
+
+    fn message(&self, items: &[LogRecord]) -> Bytes {
+        let scope_logs =
+            vec![ScopeLogs { scope: Some(scope()), log_records: items.to_vec(), schema_url: String::new() }];
+        let resource_logs =
+            vec![ResourceLogs { resource: Some(self.resource.clone()), scope_logs, schema_url: String::new() }];
+        ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()
+    }
+
+    fn rejected(&self, answer: &[u8]) -> u64 {
+        let answer = ExportLogsServiceResponse::decode(answer).unwrap_or_default();
+        answer.partial_success.map_or(0, |partial| u64::try_from(partial.rejected_log_records).unwrap_or(0))
+    }
+}
+
+impl LogExporter for LogQueue {
+    fn export(&self, report: &Arc<StreamReport>) {
+        let record = encoded(&report.record());
+        self.0.push(record.encoded_len(), record);
+    }
+}
+
+fn encoded(record: &StreamRecord<'_>) -> LogRecord {
+    let severity = match record.response_code {
+        Some(code) if code < 500 => SeverityNumber::Info,
+        _ => SeverityNumber::Error,
+    };
+    let path = String::from_utf8_lossy(record.path.unwrap_or_default());
+    let code = record.response_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+    let line = format!("{} {path} {code}", record.method.unwrap_or("-"));
+    LogRecord {
+        time_unix_nano: nanos(record.start),
+        observed_time_unix_nano: nanos(record.start + record.duration),
+        severity_number: severity.into(),
+        severity_text: if severity == SeverityNumber::Info { "INFO" } else { "ERROR" }.to_owned(),
+        body: Some(AnyValue { value: Some(any_value::Value::StringValue(line)) }),
+        attributes: attributes(&stream_attributes(record)),
+        trace_id: record.trace.map_or_else(Vec::new, |ids| ids.trace.get().to_be_bytes().to_vec()),
+        span_id: record.trace.map_or_else(Vec::new, |ids| ids.span.get().to_be_bytes().to_vec()),
+        ..LogRecord::default()
+    }
+}
