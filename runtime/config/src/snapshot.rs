@@ -108,6 +108,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// How they are asked whether they are well.
     pub health_check: Option<Arc<HealthCheck>>,
+    /// Each downstream connection has a connection of its own.
+    pub bound: bool,
 }
 
 /// A host of a cluster.

@@ -286,6 +286,7 @@ fn explain(failure: &Failure) -> LocalReply {
                 AcquireError::NoHealthyHost => "no healthy upstream",
                 AcquireError::Overflow(_) | AcquireError::PendingTimeout { .. } => "upstream overflow",
                 AcquireError::Connect { .. } | AcquireError::Handshake { .. } => "upstream connection failure",
+                AcquireError::BoundEnded { .. } => "upstream connection termination",
             };
             LocalReply::new(UNAVAILABLE, body, error.details()).flag(error.flag())
         }

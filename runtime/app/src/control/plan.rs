@@ -168,6 +168,7 @@ impl Planner {
             pending_timeout: raw.limits.pending_timeout.unwrap_or(raw.connect_timeout).duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
+            bound: cluster.bound,
             limits: self.limits.of(raw, self.workers),
             passive: health::passive(cluster),
             transport: transport(raw),

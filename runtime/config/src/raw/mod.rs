@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use action::{Action, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster};
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
-pub use cluster::{Cluster, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
+pub use cluster::{Cluster, ConnectionPool, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
 pub use edits::{AddedField, Append, FieldEdits};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{

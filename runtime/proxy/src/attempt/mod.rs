@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringway_api::{
-    Address, Body, BodyStart, Exchange, ExchangeError, ExchangeEvent, Io, Metadata, Request, RequestHead,
+    Address, Body, BodyStart, ConnCx, Exchange, ExchangeError, ExchangeEvent, Io, Metadata, Request, RequestHead,
     ResponseFlags, ResponseHead, StreamCx, Time,
 };
 use ringway_upstream::{AcquireError, Cluster, Host, Lease, Reuse, Want};
@@ -88,14 +88,14 @@ pub(crate) async fn exchange<I: Io>(
     let cluster = &upstream.cluster;
     let mut reuse = Reuse::Allowed;
     loop {
-        let host = cluster.pick(tries.want(&[], 0)).map_err(Failure::Acquire)?;
+        let host = cluster.pick(tries.want(&cx.conn, &[], 0)).map_err(Failure::Acquire)?;
         tries.host = Some(host.address().clone());
         if tries.auto_host {
             name_host(&mut request.head, &host);
         }
         let mark = Mark::begin(tries.timeline.as_ref(), host.address());
         let began = cluster.watches_latency().then(|| cluster.env().now());
-        let mut acquire = pin!(cluster.acquire(&host, reuse));
+        let mut acquire = pin!(cluster.acquire(&host, reuse, Some(&cx.conn)));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
             Poll::Pending => deadline.poll(cx).map(|()| Err(Failure::Timeout)),
@@ -189,7 +189,7 @@ pub(crate) struct Tries {
     /// The name of the host becomes the request's.
     pub(crate) auto_host: bool,
     pub(crate) host: Option<Address>,
-    pub(crate) local: Option<Rc<ringway_api::ConnCx>>,
+    pub(crate) local: Option<Rc<ConnCx>>,
     pub(crate) count: u32,
     pub(crate) retried: bool,
     /// A final response came.
@@ -206,8 +206,8 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// The host that is wanted: one that is not in `tried`, if one of `redraws` further draws finds such.
-    fn want<'a>(&'a self, tried: &'a [Rc<Host>], redraws: u32) -> Want<'a> {
-        Want { hash: self.hash, tried, redraws, metadata: self.metadata.as_deref() }
+    fn want<'a>(&'a self, owner: &'a ConnCx, tried: &'a [Rc<Host>], redraws: u32) -> Want<'a> {
+        Want { hash: self.hash, tried, redraws, metadata: self.metadata.as_deref(), owner: Some(owner) }
     }
 }
 

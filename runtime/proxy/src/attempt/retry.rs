@@ -227,9 +227,9 @@ impl<'a, I: Io> Run<'a, I> {
     fn pick(&mut self, tries: &Tries) -> Result<Rc<Host>, AcquireError> {
         let (cluster, policy) = (&self.call.upstream.cluster, self.call.policy);
         if !policy.previous_hosts {
-            return cluster.pick(tries.want(&[], 0));
+            return cluster.pick(tries.want(&self.call.stream.conn, &[], 0));
         }
-        let host = cluster.pick(tries.want(&self.tried, policy.host_attempts))?;
+        let host = cluster.pick(tries.want(&self.call.stream.conn, &self.tried, policy.host_attempts))?;
         self.tried.push(Rc::clone(&host));
         Ok(host)
     }

@@ -301,6 +301,7 @@ fn plan(text: &str, registry: &Registry, reports: &Arc<ReportRing<StreamReport>>
             pending_timeout: raw.limits.pending_timeout.unwrap_or(raw.connect_timeout).duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
+            bound: cluster.bound,
             limits,
             transport: 0,
             passive: None,
