@@ -1,0 +1,175 @@
+//! A host fails and comes back: how many requests that costs, and how long it takes to see either.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ringway_upstream::outlier::OutlierConfig;
+use serde_json::{Value, json};
+
+use crate::latency::{BALANCERS, share_of};
+use crate::mesh::{Conduct, Fleet, Load, Mesh, config, host_names};
+use crate::report::Figure;
+use crate::svg::{Axis, Plot};
+use crate::{Part, Run, Table};
+
+const HOSTS: usize = 10;
+const WORKERS: usize = 4;
+const VIRTUAL_HOSTS: usize = 2_000;
+/// When the host is ill.
+const ILL: (u64, u64) = (10, 40);
+
+/// What is done about failures.
+#[derive(Clone, Copy)]
+struct Care {
+    name: &'static str,
+    detects: bool,
+    retries: bool,
+}
+
+const CARES: [Care; 3] = [
+    Care { name: "nothing", detects: false, retries: false },
+    Care { name: "detection", detects: true, retries: false },
+    Care { name: "detection, retry", detects: true, retries: true },
+];
+
+const KINDS: [(&str, Conduct); 3] = [
+    ("503 at once", Conduct::Fail(Duration::from_millis(1))),
+    ("refuses connections", Conduct::Refuse),
+    ("no answer", Conduct::Hang),
+];
+
+/// What a run came to.
+struct Found {
+    requests: usize,
+    failed: usize,
+    /// From the illness on, until the host gets nothing for a while; the end of the illness at most.
+    gone_after: Duration,
+    /// From the end of the illness on, until it has four fifths of its share for a second.
+    back_after: Option<Duration>,
+    /// Of the ill host, by second.
+    shares: Vec<(f64, f64)>,
+}
+
+/// With and without outlier detection and retries; then each balancer and a host that fails at once.
+pub fn run(run: Run) -> Result<Part> {
+    let mut part = Part::new(format!("Failure: one of {HOSTS} hosts fails for 30 s, {WORKERS} workers"));
+    kinds(run, &mut part)?;
+    black_hole(run, &mut part)?;
+    Ok(part)
+}
+
+fn kinds(run: Run, part: &mut Part) -> Result<()> {
+    let columns = ["the host", "what is done", "requests", "failed", "gone after ms", "back after s"];
+    let mut table =
+        Table::new("Outlier detection with its defaults; a timeout of 500 ms; one retry elsewhere", columns);
+    let mut plot = Plot::new(
+        "ejection",
+        "Share of a host that fails and is ejected by outlier detection",
+        Axis::linear("seconds"),
+        Axis::linear("% of all tries"),
+    );
+    plot.spans.push((ILL.0 as f64, ILL.1 as f64, "the host is ill"));
+    for (kind, conduct) in KINDS {
+        for care in CARES {
+            let found = fails("round_robin", conduct, care, run)?;
+            let back = found.back_after.map_or(f64::NAN, |back| back.as_secs_f64());
+            let figures = [
+                Figure::Text(care.name.to_owned()),
+                Figure::count(found.requests),
+                Figure::count(found.failed),
+                Figure::Number(found.gone_after.as_secs_f64() * 1e3, 0),
+                if back.is_nan() { Figure::Text("-".to_owned()) } else { Figure::Number(back, 1) },
+            ];
+            table.row(kind, figures);
+            let what = format!("{kind}, {}", care.name);
+            if care.detects {
+                part.at_most(format!("{what}: seconds until it is gone"), found.gone_after.as_secs_f64(), 2.0);
+                // 30 s of ejection, of which some pass during the illness, and the next interval of 10 s.
+                part.at_most(format!("{what}: seconds until it is back"), back, 45.0);
+                let worst = if care.retries { 2.0 } else { 40.0 };
+                part.at_most(format!("{what}: failed requests"), found.failed as f64, worst);
+            }
+            if care.detects && !care.retries || (kind == "503 at once" && !care.detects) {
+                plot.line(format!("{kind}{}", if care.detects { "" } else { ", not ejected" }), found.shares);
+            }
+        }
+    }
+    part.tables.push(table);
+    part.plots.push(plot);
+    Ok(())
+}
+
+/// Who answers 503 in a millisecond looks like the best host there is.
+fn black_hole(run: Run, part: &mut Part) -> Result<()> {
+    let columns = ["balancer", "ill host's share %", "failed %", "the same with detection: share %", "failed %"];
+    let mut table = Table::new("A host that fails at once, while it is ill (its fair share is 10 %)", columns);
+    for balancer in BALANCERS {
+        let mut figures = Vec::new();
+        for care in [CARES[0], CARES[1]] {
+            let found = fails(balancer, KINDS[0].1, care, run)?;
+            let ill: Vec<f64> = found
+                .shares
+                .iter()
+                .filter(|(at, _)| (ILL.0 as f64..ILL.1 as f64).contains(at))
+                .map(|(_, share)| *share)
+                .collect();
+            let share = ill.iter().sum::<f64>() / ill.len().max(1) as f64 / 100.0;
+            let failed = found.failed as f64 / (found.requests as f64 * (ILL.1 - ILL.0) as f64 / length(run) as f64);
+            figures.extend([share, failed].map(Figure::percent));
+            let bound = if care.detects { 0.01 } else { 0.3 };
+            part.at_most(format!("{balancer}, {}: share of a host that fails at once", care.name), share, bound);
+        }
+        table.row(balancer, figures);
+    }
+    part.tables.push(table);
+    Ok(())
+}
+
+/// Seconds of a run.
+fn length(run: Run) -> u64 {
+    run.size(90, 60)
+}
+
+fn fails(balancer: &str, conduct: Conduct, care: Care, run: Run) -> Result<Found> {
+    let seconds = Duration::from_secs;
+    let (from, until) = (seconds(ILL.0), seconds(ILL.1));
+    let behaviour =
+        move |host, at| if host == 0 && (from..until).contains(&at) { conduct } else { Conduct::Serve(1.0) };
+    let fleet = Fleet::new(HOSTS, 8, Duration::from_millis(10), seconds(1), run.seed, Box::new(behaviour));
+    let clusters: [Value; 2] = [
+        json!({ "name": "app", "lb": balancer, "endpoints": Fleet::endpoints(0..HOSTS) }),
+        json!({ "name": "idle", "endpoints": Fleet::endpoints(0..HOSTS) }),
+    ];
+    let mut route = json!({ "timeout": "500ms" });
+    if care.retries {
+        let retry = json!({
+            "on": ["5xx", "reset", "connect-failure"],
+            "attempts": 1,
+            "per_try_timeout": "200ms",
+            "host_selection": ["previous_hosts"],
+        });
+        route = json!({ "timeout": "500ms", "retry": retry });
+    }
+    let config = config(VIRTUAL_HOSTS, &clusters, &route);
+    let mesh = Mesh::new(WORKERS, run.seed, &config, care.detects.then(OutlierConfig::default), fleet)?;
+    let rate = run.size(400.0, 60.0);
+    let load = Load { rate, from: Duration::ZERO, until: seconds(length(run)), hosts: host_names(VIRTUAL_HOSTS, 0, 2) };
+    let answers = mesh.send(load, run.seed);
+    mesh.advance(seconds(length(run) + 2));
+    let answers = answers.borrow();
+    let failed = answers.iter().filter(|answer| answer.status != 200).count();
+    let shares: Vec<(f64, f64)> = (0..length(run))
+        .map(|second| (second as f64, share_of(&mesh, 0, (seconds(second), seconds(second + 1))) * 100.0))
+        .collect();
+    let tries = mesh.fleet.tries();
+    let ill: Vec<Duration> =
+        tries.iter().filter(|(at, host)| *host == 0 && (from..until).contains(at)).map(|(at, _)| *at).collect();
+    // Nothing for ten times as long as its turns are apart.
+    let silence = Duration::from_secs_f64(HOSTS as f64 * 10.0 / rate);
+    let gone = ill.iter().zip(ill.iter().skip(1).chain([&until])).find(|(at, next)| **next - **at >= silence);
+    let gone_after = gone.map_or(until - from, |(at, _)| *at - from);
+    let back = (ILL.1..length(run))
+        .find(|second| share_of(&mesh, 0, (seconds(*second), seconds(*second + 1))) >= 0.8 / HOSTS as f64);
+    let back_after = back.map(|second| seconds(second) - until);
+    Ok(Found { requests: answers.len(), failed, gone_after, back_after, shares })
+}
