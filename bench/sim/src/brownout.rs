@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::latency::virtual_hosts;
 use crate::mesh::{Conduct, Fleet, Load, Mesh, config, host_names};
 use crate::report::Figure;
 use crate::svg::{Axis, Plot};
 use crate::{Part, Run, Table};
 
-const VIRTUAL_HOSTS: usize = 2_000;
 const WORKERS: usize = 4;
 /// Of the cluster that browns out; as many again are another's.
 const HOSTS: usize = 5;
@@ -21,7 +21,7 @@ const SLOW: (u64, u64) = (10, 20);
 struct Policy {
     name: &'static str,
     retries: bool,
-    limits: Option<Value>,
+    limits: Value,
 }
 
 /// What a run came to.
@@ -45,11 +45,13 @@ pub fn run(run: Run) -> Result<Part> {
     let boundless = json!({ "max_retries": 1_000_000, "max_requests": 1_000_000, "max_connections": 1_000_000,
         "max_pending_requests": 1_000_000 });
     let budget = json!({ "max_requests": 1_000_000, "max_connections": 1_000_000, "max_pending_requests": 1_000_000 });
+    // Twice as many as the hosts serve at once.
+    let tight = json!({ "max_requests": 2 * HOSTS * places(run) });
     let policies = [
-        Policy { name: "no retries", retries: false, limits: Some(budget.clone()) },
-        Policy { name: "budget (default)", retries: true, limits: Some(budget) },
-        Policy { name: "budget and limits (default)", retries: true, limits: None },
-        Policy { name: "no bound", retries: true, limits: Some(boundless) },
+        Policy { name: "no retries", retries: false, limits: budget.clone() },
+        Policy { name: "budget (default)", retries: true, limits: budget },
+        Policy { name: "budget, max_requests near capacity", retries: true, limits: tight },
+        Policy { name: "no bound", retries: true, limits: boundless },
     ];
     let mut part =
         Part::new("Brown-out: hosts serve 40 % of their usual load for 10 s, clients ask for 60 % throughout");
@@ -109,33 +111,34 @@ pub fn run(run: Run) -> Result<Part> {
     Ok(part)
 }
 
+/// Requests that a host serves at once, 50 of each per second.
+fn places(run: Run) -> usize {
+    run.size(4, 1)
+}
+
 fn slow_hosts(policy: &Policy, run: Run) -> Result<Found> {
     let seconds = Duration::from_secs;
     let behaviour = move |host, at: Duration| {
         let slow = host < HOSTS && (seconds(SLOW.0)..seconds(SLOW.1)).contains(&at);
         Conduct::Serve(if slow { 2.5 } else { 1.0 })
     };
-    // Each host serves 200 requests per second; a small run has hosts of 50.
-    let places = run.size(4, 1);
+    let places = places(run);
     let rate = HOSTS as f64 * places as f64 * 50.0 * 0.6;
     let fleet = Fleet::new(2 * HOSTS, places, Duration::from_millis(20), seconds(3), run.seed, Box::new(behaviour));
-    let mut shop = json!({ "name": "shop", "lb": "least_request", "endpoints": Fleet::endpoints(0..HOSTS) });
-    if let (Some(shop), Some(limits)) = (shop.as_object_mut(), &policy.limits) {
-        shop.insert("limits".to_owned(), limits.clone());
-    }
+    let shop = json!({ "name": "shop", "lb": "least_request", "endpoints": Fleet::endpoints(0..HOSTS), "limits": policy.limits });
     let other = json!({ "name": "other", "lb": "least_request", "endpoints": Fleet::endpoints(HOSTS..2 * HOSTS) });
     let mut route = json!({ "timeout": "1s" });
     if let (true, Some(route)) = (policy.retries, route.as_object_mut()) {
         let retry = json!({ "on": ["5xx", "reset", "connect-failure"], "attempts": 3, "per_try_timeout": "250ms" });
         route.insert("retry".to_owned(), retry);
     }
-    let mesh = Mesh::new(WORKERS, run.seed, &config(VIRTUAL_HOSTS, &[shop, other], &route), None, fleet)?;
+    let mesh = Mesh::new(WORKERS, run.seed, &config(virtual_hosts(run), &[shop, other], &route), None, fleet)?;
     let end = run.size(60, 40);
     let load = |from: usize, rate| Load {
         rate,
         from: Duration::ZERO,
         until: seconds(end),
-        hosts: host_names(VIRTUAL_HOSTS, from, 2),
+        hosts: host_names(virtual_hosts(run), from, 2),
     };
     let answers = mesh.send(load(0, rate), run.seed);
     let others = mesh.send(load(1, rate / 6.0), run.seed + 1);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use ringway_upstream::outlier::OutlierConfig;
 use serde_json::{Value, json};
 
-use crate::latency::{BALANCERS, share_of};
+use crate::latency::{BALANCERS, share_of, virtual_hosts};
 use crate::mesh::{Conduct, Fleet, Load, Mesh, config, host_names};
 use crate::report::Figure;
 use crate::svg::{Axis, Plot};
@@ -14,7 +14,6 @@ use crate::{Part, Run, Table};
 
 const HOSTS: usize = 10;
 const WORKERS: usize = 4;
-const VIRTUAL_HOSTS: usize = 2_000;
 /// When the host is ill.
 const ILL: (u64, u64) = (10, 40);
 
@@ -127,7 +126,7 @@ fn black_hole(run: Run, part: &mut Part) -> Result<()> {
 
 /// Seconds of a run.
 fn length(run: Run) -> u64 {
-    run.size(90, 60)
+    run.size(90, 56)
 }
 
 fn fails(balancer: &str, conduct: Conduct, care: Care, run: Run) -> Result<Found> {
@@ -150,10 +149,11 @@ fn fails(balancer: &str, conduct: Conduct, care: Care, run: Run) -> Result<Found
         });
         route = json!({ "timeout": "500ms", "retry": retry });
     }
-    let config = config(VIRTUAL_HOSTS, &clusters, &route);
+    let config = config(virtual_hosts(run), &clusters, &route);
     let mesh = Mesh::new(WORKERS, run.seed, &config, care.detects.then(OutlierConfig::default), fleet)?;
-    let rate = run.size(400.0, 60.0);
-    let load = Load { rate, from: Duration::ZERO, until: seconds(length(run)), hosts: host_names(VIRTUAL_HOSTS, 0, 2) };
+    let rate = run.size(400.0, 50.0);
+    let load =
+        Load { rate, from: Duration::ZERO, until: seconds(length(run)), hosts: host_names(virtual_hosts(run), 0, 2) };
     let answers = mesh.send(load, run.seed);
     mesh.advance(seconds(length(run) + 2));
     let answers = answers.borrow();
