@@ -63,8 +63,10 @@ pub fn run(run: Run) -> Result<Part> {
         "other cluster's %",
         "retries in all",
     ];
-    let mut table =
-        Table::new("Up to 3 retries, tries of 250 ms, 1 s in all; the first two from 10 s to 25 s", columns);
+    let mut table = Table::new(
+        "Up to 3 retries, tries of 250 ms, 1 s in all; the first two columns are of the time from 10 s to 25 s",
+        columns,
+    );
     let mut offered = Plot::new(
         "brownout-load",
         "Brown-out: what hosts are asked for",
@@ -127,10 +129,11 @@ fn slow_hosts(policy: &Policy, run: Run) -> Result<Found> {
     let fleet = Fleet::new(2 * HOSTS, places, Duration::from_millis(20), seconds(3), run.seed, Box::new(behaviour));
     let shop = json!({ "name": "shop", "lb": "least_request", "endpoints": Fleet::endpoints(0..HOSTS), "limits": policy.limits });
     let other = json!({ "name": "other", "lb": "least_request", "endpoints": Fleet::endpoints(HOSTS..2 * HOSTS) });
-    let mut route = json!({ "timeout": "1s" });
-    if let (true, Some(route)) = (policy.retries, route.as_object_mut()) {
+    // Without retries a request has as long as a try has with them.
+    let mut route = json!({ "timeout": "250ms" });
+    if policy.retries {
         let retry = json!({ "on": ["5xx", "reset", "connect-failure"], "attempts": 3, "per_try_timeout": "250ms" });
-        route.insert("retry".to_owned(), retry);
+        route = json!({ "timeout": "1s", "retry": retry });
     }
     let mesh = Mesh::new(WORKERS, run.seed, &config(virtual_hosts(run), &[shop, other], &route), None, fleet)?;
     let end = run.size(60, 40);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http::Method;
 use ringway_api::{
-    Action, Body, DynFilter, Env, FilterCx, FilterSpec, FilterStats, Limit, Request, RequestHead, SharedLimit, StreamCx,
+    Action, Body, DynFilter, Env, FilterCx, FilterSpec, FilterStats, Limit, Request, RequestHead, SharedLimit,
+    StreamCx, Time,
 };
 use ringway_filters::LocalRateLimit;
 use ringway_testkit::{Rng, Sim, test_conn};
@@ -100,70 +101,108 @@ fn hoarded(limit: u32, workers: usize) -> u64 {
 }
 
 fn buckets(run: Run, part: &mut Part) -> Result<()> {
-    let columns = ["per second", "workers", "stated error", "beyond, any span", "short, all in all"];
-    let mut table = Table::new("Token buckets (local_rate_limit), twice the rate is asked for", columns);
+    let columns =
+        ["per second", "workers", "stated error", "short at twice the rate", "refused early", "granted beyond"];
+    let mut table = Table::new("Token buckets (local_rate_limit); the last two at worst", columns);
     for rate in [100_u32, 10_000, 100_000] {
         for workers in WORKERS {
-            let (beyond, short) = fill(rate, workers, run.size(5, 1), run.seed)?;
+            let off = fill(rate, workers, run.size(5, 1), run.seed)?;
             let batch = (u64::from(rate) / (64 * workers as u64)).max(1);
             let stated = if batch == 1 { 0 } else { batch * workers as u64 };
-            table.row(rate.to_string(), [workers as u64, stated, beyond, short].map(Figure::count));
-            let what = format!("{rate} per second over {workers} workers");
-            // One more: time is cut into whole tokens.
-            part.at_most(format!("{what}: beyond"), beyond as f64, stated as f64 + 1.0);
-            part.at_most(format!("{what}: short"), short as f64, stated as f64 + 1.0);
+            let figures = [off.short, off.early, off.beyond].map(Figure::count);
+            table.row(rate.to_string(), [workers as u64, stated].map(Figure::count).into_iter().chain(figures));
+            for (what, by) in [("short", off.short), ("refused early", off.early), ("granted beyond", off.beyond)] {
+                // One more: time is cut into whole tokens.
+                let what = format!("{rate} per second over {workers} workers: {what}");
+                part.at_most(what, by as f64, stated as f64 + 1.0);
+            }
         }
     }
     part.tables.push(table);
     Ok(())
 }
 
-/// Requests at twice the rate, half of them on one worker and all of them on few workers for a while: how many tokens were
-/// granted beyond the burst and what was filled in, in any span of time; and how many too few all in all.
-fn fill(rate: u32, workers: usize, seconds: u64, seed: u64) -> Result<(u64, u64)> {
-    let spec = FilterSpec::of::<LocalRateLimit>();
-    let options = (spec.compile)(json!({ "token_bucket": { "max_tokens": rate, "fill_interval": "1s" } }))
-        .map_err(anyhow::Error::msg)?;
-    let sim = Sim::new(seed);
-    let cx = StreamCx::new(test_conn(&sim));
-    let filters = (0..workers)
-        .map(|_| {
+/// What a bucket was off by.
+struct Off {
+    /// Tokens too few, while more are asked for than there are.
+    short: i64,
+    /// Tokens too few of a full bucket when one worker asks for all and the others have leases they do not use.
+    early: i64,
+    /// Tokens beyond the burst and what was filled in, in any span of time.
+    beyond: i64,
+}
+
+/// A bucket of `rate` tokens that fills within a second, over workers.
+struct Bucket {
+    sim: Sim,
+    rate: i64,
+    filters: Vec<Rc<dyn DynFilter>>,
+    cx: StreamCx,
+    granted: i64,
+    /// Of what was granted ahead of what was filled in: the least so far, and the greatest rise from there.
+    lowest: i64,
+    rise: i64,
+}
+
+impl Bucket {
+    fn new(rate: u32, workers: usize, seed: u64) -> Result<Self> {
+        let spec = FilterSpec::of::<LocalRateLimit>();
+        let options = (spec.compile)(json!({ "token_bucket": { "max_tokens": rate, "fill_interval": "1s" } }))
+            .map_err(anyhow::Error::msg)?;
+        let sim = Sim::new(seed);
+        let filter = |_| {
             let cx = FilterCx { env: sim.env(), stats: FilterStats::new(spec.stats.len()), workers };
             (spec.build)(options.clone(), None, cx).context("options of another filter")
-        })
-        .collect::<Result<Vec<Rc<dyn DynFilter>>>>()?;
-    let gap = Duration::from_nanos(500_000_000 / u64::from(rate));
-    let mut rng = Rng::new(seed);
-    let mut request = Request { head: RequestHead::new(Method::GET, "a", "/"), body: Body::Empty };
-    let (began, mut granted, mut lowest, mut beyond) = (sim.now(), 0_i64, 0_i64, i64::MIN);
-    let filled = |sim: &Sim| {
-        let nanos = sim.now().since(began).as_nanos() as u64;
-        i64::try_from(nanos * u64::from(rate) / 1_000_000_000).unwrap_or(i64::MAX)
-    };
-    let asked = 2 * u64::from(rate) * seconds;
-    let mut short = 0;
-    for at in 0..asked + 2 * u64::from(rate) {
-        if at == asked {
-            short = i64::from(rate) + filled(&sim) - granted;
-            // Long enough for the bucket to be full, and for workers to have kept what they had; then all at once.
-            sim.advance(Duration::from_secs(2));
-        }
-        // A tenth of a second on all workers, a tenth on the first few.
-        let among =
-            if at >= asked || at / (u64::from(rate) / 5).max(1) % 2 == 0 { workers } else { workers.div_ceil(4) };
-        let worker = if at < asked && rng.one_in(2) { 0 } else { rng.below(among) };
-        let filter = filters.get(worker).context("no worker")?;
-        if matches!(Rc::clone(filter).stream().on_request(&mut request, &cx), Action::Continue) {
-            granted += 1;
-        }
-        let ahead = granted - filled(&sim);
-        beyond = beyond.max(ahead - lowest - i64::from(rate));
-        lowest = lowest.min(ahead);
-        if at < asked {
-            sim.advance(gap);
-        }
+        };
+        let filters = (0..workers).map(filter).collect::<Result<_>>()?;
+        let cx = StreamCx::new(test_conn(&sim));
+        Ok(Self { sim, rate: rate.into(), filters, cx, granted: 0, lowest: 0, rise: 0 })
     }
-    Ok((u64::try_from(beyond).unwrap_or(0), u64::try_from(short).unwrap_or(0)))
+
+    /// Asks for a token.
+    fn ask(&mut self, worker: usize, filled: i64) -> bool {
+        let Some(filter) = self.filters.get(worker) else { return false };
+        let mut request = Request { head: RequestHead::new(Method::GET, "a", "/"), body: Body::Empty };
+        let granted = matches!(Rc::clone(filter).stream().on_request(&mut request, &self.cx), Action::Continue);
+        self.lowest = self.lowest.min(self.granted - filled);
+        self.granted += i64::from(granted);
+        self.rise = self.rise.max(self.granted - filled - self.lowest);
+        granted
+    }
+
+    /// Tokens filled in until `now`, of a bucket that began full at `began`.
+    fn filled(&self, began: Time) -> i64 {
+        let nanos = self.sim.now().since(began).as_nanos() as i64;
+        nanos * self.rate / 1_000_000_000
+    }
+}
+
+fn fill(rate: u32, workers: usize, seconds: u64, seed: u64) -> Result<Off> {
+    let mut bucket = Bucket::new(rate, workers, seed)?;
+    let (began, mut rng) = (bucket.sim.now(), Rng::new(seed));
+    // Twice the rate, half of it on one worker, and all of it on few workers for a tenth of a second now and then.
+    let gap = Duration::from_nanos(500_000_000 / u64::from(rate));
+    for at in 0..2 * u64::from(rate) * seconds {
+        let few = at / (u64::from(rate) / 5).max(1) % 2 == 1;
+        let among = if few { workers.div_ceil(4) } else { workers };
+        let worker = if rng.one_in(2) { 0 } else { rng.below(among) };
+        bucket.ask(worker, bucket.filled(began));
+        bucket.sim.advance(gap);
+    }
+    let short = bucket.rate + bucket.filled(began) - bucket.granted;
+    // All workers lease from a full bucket, and one asks for all there is.
+    let pause = Duration::from_secs(2);
+    bucket.sim.advance(pause);
+    let before = bucket.granted;
+    (0..workers).for_each(|worker| _ = bucket.ask(worker, bucket.filled(began)));
+    while bucket.ask(0, bucket.filled(began)) {}
+    let early = bucket.rate - (bucket.granted - before);
+    // The bucket is full again, the leases are still there, and all ask for all there is.
+    bucket.sim.advance(pause);
+    for worker in 0..workers {
+        while bucket.ask(worker, bucket.filled(began)) {}
+    }
+    Ok(Off { short, early, beyond: bucket.rise - bucket.rate })
 }
 
 /// A cluster whose hosts do not answer, and half as many requests again as its limit allows.

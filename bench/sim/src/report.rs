@@ -137,7 +137,7 @@ impl Figure {
     }
 
     /// A count.
-    pub fn count(count: impl TryInto<u64>) -> Self {
+    pub fn count(count: impl TryInto<i64>) -> Self {
         Self::Number(count.try_into().map_or(f64::NAN, |count| count as f64), 0)
     }
 

@@ -123,7 +123,7 @@ fn plan_listener(listener: &Listener, registry: &Registry) -> Result<Arc<Listene
             },
             forward: Arc::new(ForwardPolicy::default()),
             path: PathPolicy { normalize: true, merge_slashes: false },
-            log: None,
+            sinks: Arc::default(),
             http: registry.http("mesh"),
             tcp: registry.tcp("mesh"),
         })],
