@@ -102,7 +102,7 @@ fn kinds(run: Run, part: &mut Part) -> Result<()> {
 fn black_hole(run: Run, part: &mut Part) -> Result<()> {
     let columns = ["balancer", "ill host's share %", "failed %", "the same with detection: share %", "failed %"];
     let mut table = Table::new("A host that fails at once, while it is ill (its fair share is 10 %)", columns);
-    for balancer in BALANCERS {
+    for balancer in run.size(&BALANCERS[..], &BALANCERS[3..]) {
         let mut figures = Vec::new();
         for care in [CARES[0], CARES[1]] {
             let found = fails(balancer, KINDS[0].1, care, run)?;
@@ -118,7 +118,7 @@ fn black_hole(run: Run, part: &mut Part) -> Result<()> {
             let bound = if care.detects { 0.01 } else { 0.3 };
             part.at_most(format!("{balancer}, {}: share of a host that fails at once", care.name), share, bound);
         }
-        table.row(balancer, figures);
+        table.row(*balancer, figures);
     }
     part.tables.push(table);
     Ok(())
@@ -151,7 +151,7 @@ fn fails(balancer: &str, conduct: Conduct, care: Care, run: Run) -> Result<Found
     }
     let config = config(virtual_hosts(run), &clusters, &route);
     let mesh = Mesh::new(WORKERS, run.seed, &config, care.detects.then(OutlierConfig::default), fleet)?;
-    let rate = run.size(400.0, 50.0);
+    let rate = run.size(400.0, 40.0);
     let load =
         Load { rate, from: Duration::ZERO, until: seconds(length(run)), hosts: host_names(virtual_hosts(run), 0, 2) };
     let answers = mesh.send(load, run.seed);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use ringway_testkit::Rng;
 use serde_json::json;
 
 use crate::mesh::{Asked, Conduct, Fleet, Load, Mesh, config, host_names};
@@ -18,6 +19,7 @@ pub fn run(run: Run) -> Result<Part> {
     let mut part = Part::new("Latency: hosts that are not alike");
     slow(run, &mut part)?;
     joins(run, &mut part)?;
+    errors(run, &mut part)?;
     Ok(part)
 }
 
@@ -98,6 +100,37 @@ fn joins(run: Run, part: &mut Part) -> Result<()> {
         table.row(balancer, [Figure::percent(first), Figure::percent(next), Figure::Number(tail, 1)]);
         part.at_least(format!("{balancer}: a new host's share after a second"), next, 0.06);
         part.at_most(format!("{balancer}: a new host's share at once"), first, 0.2);
+    }
+    part.tables.push(table);
+    Ok(())
+}
+
+/// All hosts cut one request in a hundred off, at random: they are all alike.
+fn errors(run: Run, part: &mut Part) -> Result<()> {
+    let columns = ["balancer", "busiest host of a second / mean", "p50 ms", "p99 ms", "failed %"];
+    let mut table = Table::new("All 10 hosts cut 1 % of the requests off, 4 workers", columns);
+    let seconds = run.size(20, 4);
+    for balancer in BALANCERS {
+        let behaviour = |host, at: Duration| {
+            let mut rng = Rng::new(at.as_nanos() as u64 ^ host as u64);
+            if rng.one_in(100) { Conduct::Refuse } else { Conduct::Serve(1.0) }
+        };
+        let mesh = mesh(balancer, 4, 10, HOSTS, Box::new(behaviour), run)?;
+        let until = Duration::from_secs(seconds);
+        let load = Load { rate: 1_000.0, from: Duration::ZERO, until, hosts: host_names(virtual_hosts(run), 0, 1) };
+        let answers = mesh.send(load, run.seed);
+        mesh.advance(until + Duration::from_secs(5));
+        let answers = answers.borrow();
+        let second = Duration::from_secs(1);
+        let busiest = |at: u64| {
+            let span = (second * at as u32, second * (at as u32 + 1));
+            (0..HOSTS).map(|host| share_of(&mesh, host, span)).fold(0.0, f64::max) * HOSTS as f64
+        };
+        let busiest = (1..seconds).map(busiest).sum::<f64>() / (seconds - 1) as f64;
+        let failed = answers.iter().filter(|answer| answer.status != 200).count() as f64 / answers.len() as f64;
+        let [half, tail] = [0.5, 0.99].map(|part| Figure::Number(quantile(&answers, part), 1));
+        table.row(balancer, [Figure::Number(busiest, 2), half, tail, Figure::percent(failed)]);
+        part.at_most(format!("{balancer}, 1 % errors everywhere: busiest host / mean"), busiest, 2.0);
     }
     part.tables.push(table);
     Ok(())

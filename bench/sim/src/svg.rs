@@ -250,7 +250,7 @@ impl Ruler {
             Scale::Linear => {
                 let wanted = (self.most - self.least) / 5.0;
                 let ten = 10_f64.powf(wanted.log10().floor());
-                let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * ten).into_iter().find(|step| *step >= wanted);
+                let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * ten).into_iter().find(|step| *step >= wanted * 0.85);
                 let step = step.unwrap_or(wanted);
                 (0..20).map(|at| self.least + f64::from(at) * step).take_while(below_most).collect()
             }

@@ -116,9 +116,7 @@ impl Fleet {
                 return None;
             }
             let conduct = self.conduct(at, &sim);
-            if !matches!(conduct, Conduct::Refuse) {
-                self.tries.borrow_mut().push((sim.now().since(began), at));
-            }
+            self.tries.borrow_mut().push((sim.now().since(began), at));
             let (took, status) = match conduct {
                 Conduct::Serve(factor) => match self.admit(host, factor, sim.now()) {
                     Some(took) => (took, "200 OK"),
