@@ -50,7 +50,7 @@ pub fn run(run: Run) -> Result<Part> {
     let policies = [
         Policy { name: "no retries", retries: false, limits: budget.clone() },
         Policy { name: "budget (default)", retries: true, limits: budget },
-        Policy { name: "budget, max_requests near capacity", retries: true, limits: tight },
+        Policy { name: "budget, low max_requests", retries: true, limits: tight },
         Policy { name: "no bound", retries: true, limits: boundless },
     ];
     let mut part =

@@ -53,7 +53,7 @@ pub fn run(run: Run) -> Result<Part> {
             if case.out == 0 && case.weights.iter().all(|weight| *weight == 1) {
                 plot.line(
                     algorithm.name,
-                    points.iter().zip(&found).map(|(at, (error, _))| (*at as f64, error.max(1e-6))),
+                    points.iter().zip(&found).map(|(at, (error, _))| (*at as f64, error.max(1e-4))),
                 );
             }
         }

@@ -46,11 +46,11 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;
 /// Around the area of the lines.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 180.0;
+const RIGHT: f64 = 220.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;
 /// Apart for people who do not tell red from green, too (Okabe and Ito).
@@ -262,7 +262,7 @@ impl Ruler {
 
 /// A number in as few digits as it has.
 fn shown(number: f64) -> String {
-    let text = if number != 0.0 && number.abs() < 0.001 { format!("{number:e}") } else { format!("{number:.3}") };
+    let text = if number != 0.0 && number.abs() < 0.0009 { format!("{number:.0e}") } else { format!("{number:.3}") };
     if text.contains('.') && !text.contains('e') {
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }

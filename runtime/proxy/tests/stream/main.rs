@@ -5,6 +5,7 @@
 
 mod chaos;
 mod hedging;
+mod latencies;
 mod mirrors;
 mod retries;
 mod timeline;
