@@ -136,7 +136,7 @@ fn slow_hosts(policy: &Policy, run: Run) -> Result<Found> {
         route = json!({ "timeout": "1s", "retry": retry });
     }
     let mesh = Mesh::new(WORKERS, run.seed, &config(virtual_hosts(run), &[shop, other], &route), None, fleet)?;
-    let end = run.size(60, 40);
+    let end = run.size(60, 33);
     let load = |from: usize, rate| Load {
         rate,
         from: Duration::ZERO,

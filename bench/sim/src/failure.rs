@@ -82,7 +82,11 @@ fn kinds(run: Run, part: &mut Part) -> Result<()> {
             table.row(kind, figures);
             let what = format!("{kind}, {}", care.name);
             if care.detects {
-                part.at_most(format!("{what}: seconds until it is gone"), found.gone_after.as_secs_f64(), 2.0);
+                part.at_most(
+                    format!("{what}: seconds until it is gone"),
+                    found.gone_after.as_secs_f64(),
+                    run.size(1.5, 4.0),
+                );
                 // 30 s of ejection, of which some pass during the illness, and the next interval of 10 s.
                 part.at_most(format!("{what}: seconds until it is back"), back, 45.0);
                 let worst = if care.retries { 2.0 } else { 40.0 };

@@ -40,7 +40,7 @@ fn slow(run: Run, part: &mut Part) -> Result<()> {
             if workers != 4 && (run.small || matches!(balancer, "round_robin" | "random")) {
                 continue;
             }
-            let seconds = run.size(30, 3);
+            let seconds = run.size(30, 2);
             let behaviour = |host, _| Conduct::Serve(if host == 0 { 5.0 } else { 1.0 });
             let mesh = mesh(balancer, workers, 10, HOSTS, Box::new(behaviour), run)?;
             let load = Load {
@@ -83,7 +83,7 @@ fn joins(run: Run, part: &mut Part) -> Result<()> {
     for balancer in BALANCERS {
         let mut mesh = mesh(balancer, 4, 2, HOSTS - 1, Box::new(|_, _| Conduct::Serve(1.0)), run)?;
         let load = Load {
-            rate: run.size(2_000.0, 500.0),
+            rate: run.size(2_000.0, 300.0),
             from: Duration::ZERO,
             until: Duration::from_secs(8),
             hosts: host_names(virtual_hosts(run), 0, 1),
@@ -98,8 +98,8 @@ fn joins(run: Run, part: &mut Part) -> Result<()> {
         let next = share_of(&mesh, HOSTS - 1, (joined + second, joined + 5 * second));
         let tail = quantile(&answers.borrow(), 0.99);
         table.row(balancer, [Figure::percent(first), Figure::percent(next), Figure::Number(tail, 1)]);
-        part.at_least(format!("{balancer}: a new host's share after a second"), next, 0.06);
-        part.at_most(format!("{balancer}: a new host's share at once"), first, 0.2);
+        part.at_least(format!("{balancer}: a new host's share after a second"), next, run.size(0.06, 0.03));
+        part.at_most(format!("{balancer}: a new host's share at once"), first, run.size(0.2, 0.35));
     }
     part.tables.push(table);
     Ok(())
@@ -109,7 +109,7 @@ fn joins(run: Run, part: &mut Part) -> Result<()> {
 fn errors(run: Run, part: &mut Part) -> Result<()> {
     let columns = ["balancer", "busiest host of a second / mean", "p50 ms", "p99 ms", "failed %"];
     let mut table = Table::new("All 10 hosts cut 1 % of the requests off, 4 workers", columns);
-    let seconds = run.size(20, 4);
+    let seconds = run.size(20, 2);
     for balancer in BALANCERS {
         let behaviour = |host, at: Duration| {
             let mut rng = Rng::new(at.as_nanos() as u64 ^ host as u64);

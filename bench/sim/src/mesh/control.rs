@@ -89,7 +89,8 @@ impl Watched {
                 |address: &Address| find(&self.hosts, address).map_or_else(Default::default, |host| host.totals());
             self.detector.interval(now, totals, &mut events);
         }
-        events.iter().fold(false, |changed, event| self.carry_out(event) || changed)
+        // All of them, whatever the first came to.
+        events.iter().filter(|event| self.carry_out(event)).count() > 0
     }
 
     fn carry_out(&self, event: &OutlierEvent<Address>) -> bool {
