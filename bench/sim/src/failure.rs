@@ -72,12 +72,14 @@ fn kinds(run: Run, part: &mut Part) -> Result<()> {
         for care in CARES {
             let found = fails("round_robin", conduct, care, run)?;
             let back = found.back_after.map_or(f64::NAN, |back| back.as_secs_f64());
+            let ever = found.gone_after < Duration::from_secs(ILL.1 - ILL.0);
+            let or = |ever: bool, figure| if ever { figure } else { Figure::Text("never".to_owned()) };
             let figures = [
                 Figure::Text(care.name.to_owned()),
                 Figure::count(found.requests),
                 Figure::count(found.failed),
-                Figure::Number(found.gone_after.as_secs_f64() * 1e3, 0),
-                if back.is_nan() { Figure::Text("-".to_owned()) } else { Figure::Number(back, 1) },
+                or(ever, Figure::Number(found.gone_after.as_secs_f64() * 1e3, 0)),
+                if ever { or(!back.is_nan(), Figure::Number(back, 0)) } else { Figure::Text("-".to_owned()) },
             ];
             table.row(kind, figures);
             let what = format!("{kind}, {}", care.name);
