@@ -1,5 +1,6 @@
 //! A host fails and comes back: how many requests that costs, and how long it takes to see either.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,7 +8,7 @@ use ringway_upstream::outlier::OutlierConfig;
 use serde_json::{Value, json};
 
 use crate::latency::{BALANCERS, share_of, virtual_hosts};
-use crate::mesh::{Conduct, Fleet, Load, Mesh, config, host_names};
+use crate::mesh::{Behaviour, Conduct, Fleet, Load, Mesh, config, host_names};
 use crate::report::Figure;
 use crate::svg::{Axis, Plot};
 use crate::{Part, Run, Table};
@@ -54,6 +55,7 @@ pub fn run(run: Run) -> Result<Part> {
     let mut part = Part::new(format!("Failure: one of {HOSTS} hosts fails for 30 s, {WORKERS} workers"));
     kinds(run, &mut part)?;
     black_hole(run, &mut part)?;
+    once(run, &mut part)?;
     Ok(part)
 }
 
@@ -131,6 +133,33 @@ fn black_hole(run: Run, part: &mut Part) -> Result<()> {
     Ok(())
 }
 
+/// A host fails one request, among thousands that go well everywhere.
+fn once(run: Run, part: &mut Part) -> Result<()> {
+    let columns = ["outlier_detection", "failed", "its share in the 30 s after the interval %"];
+    let mut table = Table::new("A single failure at one of 10 hosts (its fair share is 10 %)", columns);
+    for (name, enforcing) in [("{} (the defaults)", 100), ("{ enforcing_success_rate: 0 }", 0)] {
+        let done = Cell::new(false);
+        let behaviour = move |host, at| {
+            let fails = host == 0 && at >= Duration::from_secs(5) && !done.replace(true);
+            if fails { Conduct::Fail(Duration::from_millis(1)) } else { Conduct::Serve(1.0) }
+        };
+        let outliers = OutlierConfig { enforcing_success_rate: enforcing, ..OutlierConfig::default() };
+        let mesh = mesh("round_robin", false, Some(outliers), Box::new(behaviour), run)?;
+        let until = Duration::from_secs(45);
+        let load = Load { rate: rate(run), from: Duration::ZERO, until, hosts: host_names(virtual_hosts(run), 0, 2) };
+        let answers = mesh.send(load, run.seed);
+        mesh.advance(until);
+        let failed = answers.borrow().iter().filter(|answer| answer.status != 200).count();
+        let share = share_of(&mesh, 0, (Duration::from_secs(11), Duration::from_secs(40)));
+        table.row(name, [Figure::count(failed), Figure::percent(share)]);
+        if enforcing == 0 {
+            part.at_least("a single failure, without success rates: the host's share", share, 0.08);
+        }
+    }
+    part.tables.push(table);
+    Ok(())
+}
+
 /// Seconds of a run.
 fn length(run: Run) -> u64 {
     run.size(90, 56)
@@ -141,24 +170,9 @@ fn fails(balancer: &str, conduct: Conduct, care: Care, run: Run) -> Result<Found
     let (from, until) = (seconds(ILL.0), seconds(ILL.1));
     let behaviour =
         move |host, at| if host == 0 && (from..until).contains(&at) { conduct } else { Conduct::Serve(1.0) };
-    let fleet = Fleet::new(HOSTS, 8, Duration::from_millis(10), seconds(1), run.seed, Box::new(behaviour));
-    let clusters: [Value; 2] = [
-        json!({ "name": "app", "lb": balancer, "endpoints": Fleet::endpoints(0..HOSTS) }),
-        json!({ "name": "idle", "endpoints": Fleet::endpoints(0..HOSTS) }),
-    ];
-    let mut route = json!({ "timeout": "500ms" });
-    if care.retries {
-        let retry = json!({
-            "on": ["5xx", "reset", "connect-failure"],
-            "attempts": 1,
-            "per_try_timeout": "200ms",
-            "host_selection": ["previous_hosts"],
-        });
-        route = json!({ "timeout": "500ms", "retry": retry });
-    }
-    let config = config(virtual_hosts(run), &clusters, &route);
-    let mesh = Mesh::new(WORKERS, run.seed, &config, care.detects.then(OutlierConfig::default), fleet)?;
-    let rate = run.size(400.0, 40.0);
+    let outliers = care.detects.then(OutlierConfig::default);
+    let mesh = mesh(balancer, care.retries, outliers, Box::new(behaviour), run)?;
+    let rate = rate(run);
     let load =
         Load { rate, from: Duration::ZERO, until: seconds(length(run)), hosts: host_names(virtual_hosts(run), 0, 2) };
     let answers = mesh.send(load, run.seed);
@@ -179,4 +193,35 @@ fn fails(balancer: &str, conduct: Conduct, care: Care, run: Run) -> Result<Found
         .find(|second| share_of(&mesh, 0, (seconds(*second), seconds(*second + 1))) >= 0.8 / HOSTS as f64);
     let back_after = back.map(|second| seconds(second) - until);
     Ok(Found { requests: answers.len(), failed, gone_after, back_after, shares })
+}
+
+/// Requests per second of all clients.
+fn rate(run: Run) -> f64 {
+    run.size(400.0, 40.0)
+}
+
+fn mesh(
+    balancer: &str,
+    retries: bool,
+    outliers: Option<OutlierConfig>,
+    behaviour: Behaviour,
+    run: Run,
+) -> Result<Mesh> {
+    let fleet = Fleet::new(HOSTS, 8, Duration::from_millis(10), Duration::from_secs(1), run.seed, behaviour);
+    let clusters: [Value; 2] = [
+        json!({ "name": "app", "lb": balancer, "endpoints": Fleet::endpoints(0..HOSTS) }),
+        json!({ "name": "idle", "endpoints": Fleet::endpoints(0..HOSTS) }),
+    ];
+    let mut route = json!({ "timeout": "500ms" });
+    if retries {
+        let retry = json!({
+            "on": ["5xx", "reset", "connect-failure"],
+            "attempts": 1,
+            "per_try_timeout": "200ms",
+            "host_selection": ["previous_hosts"],
+        });
+        route = json!({ "timeout": "500ms", "retry": retry });
+    }
+    let config = config(virtual_hosts(run), &clusters, &route);
+    Mesh::new(WORKERS, run.seed, &config, outliers, fleet)
 }
