@@ -196,7 +196,7 @@ impl<I: 'static> Cluster<I> {
 
     /// Notes how long a host took to begin its answer, or to fail.
     pub fn answered_in(&self, host: &Host, took: Duration) {
-        host.note_latency(took, self.settings.env.now());
+        host.note_latency(took, self.settings.env.now(), self.params.balancer.latency_decay());
     }
 
     /// Notes what an attempt at a host came to, for outlier detection.

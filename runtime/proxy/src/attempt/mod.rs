@@ -118,7 +118,7 @@ pub(crate) async fn exchange<I: Io>(
         tries.count += 1;
         let mut exchange = lease.open(request);
         let driven = drive(&mut *exchange, cx, deadline, tries).await;
-        note_latency(cluster, &host, began, driven.is_err());
+        note_latency(cluster, &host, began, driven.as_ref().ok().map(|(head, _)| head.status));
         match &driven {
             Ok((head, _)) => mark.answered(head.status),
             Err(failure) => mark.failed(failure.details()),
@@ -164,11 +164,13 @@ fn failed<I: 'static>(upstream: &ClusterView<I>, host: &Host, failure: Failure) 
 /// What a failure counts as, for balancers that prefer quick hosts: failing at once must not look good.
 const PENALTY: Duration = Duration::from_secs(1);
 
-/// Tells the balancer how long a host took, if it wants to know.
-fn note_latency<I: 'static>(cluster: &Cluster<I>, host: &Host, began: Option<Time>, failed: bool) {
+/// Tells the balancer how long a host took, if it wants to know. `status` is that of its answer, if it gave one: a host
+/// that says at once that it cannot serve (502, 503, 504) has failed as one that says nothing.
+fn note_latency<I: 'static>(cluster: &Cluster<I>, host: &Host, began: Option<Time>, status: Option<http::StatusCode>) {
     if let Some(began) = began {
         let took = cluster.env().now().since(began);
-        cluster.answered_in(host, if failed { took.max(PENALTY) } else { took });
+        let served = status.is_some_and(|status| !(502..=504).contains(&status.as_u16()));
+        cluster.answered_in(host, if served { took } else { took.max(PENALTY) });
     }
 }
 

@@ -70,7 +70,8 @@ pub(crate) async fn exchange<I: Io>(
         };
         let flight = run.flights.swap_remove(at);
         run.note(&flight, tries);
-        note_latency(&run.call.upstream.cluster, &flight.host, flight.began, outcome.is_err());
+        let status = outcome.as_ref().ok().map(|tried| tried.answer.head.status);
+        note_latency(&run.call.upstream.cluster, &flight.host, flight.began, status);
         if let Err(failure) = &outcome {
             flight.notes.mark.failed(failure.details());
         }

@@ -6,6 +6,7 @@
 mod bound;
 mod chaos;
 mod hedging;
+mod latencies;
 mod mirrors;
 mod retries;
 mod timeline;

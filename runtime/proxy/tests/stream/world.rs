@@ -18,14 +18,14 @@ use ringway_telemetry::{
     StreamSink,
 };
 use ringway_testkit::{MemoryIo, MemoryNet, NetMode, PairOptions, Sim, pair};
-use ringway_upstream::balance::RoundRobin;
+use ringway_upstream::balance::{PeakEwma, RoundRobin};
 use ringway_upstream::{BreakerLimits, HostParams, RetryAllowance};
 
 const PROTOCOLS: &[ProtocolEntry<MemoryIo>] = &[ProtocolEntry::of::<Http1>()];
 const CATALOG: Catalog = Catalog {
     protocols: &[ProtocolSpec::of::<Http1>()],
     filters: &[],
-    balancers: &[BalancerSpec::of::<RoundRobin>()],
+    balancers: &[BalancerSpec::of::<RoundRobin>(), BalancerSpec::of::<PeakEwma>()],
     check_log_format: |_| Ok(()),
     compile_value: |_| Err("no operators here".into()),
 };
