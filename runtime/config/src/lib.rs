@@ -8,6 +8,7 @@
 mod chain;
 mod compile;
 mod error;
+mod exporter;
 mod health_check;
 mod locate;
 pub mod raw;
@@ -20,6 +21,7 @@ mod store;
 pub use chain::{ChainMatcher, ConnFacts};
 pub use compile::{Catalog, compile, parse};
 pub use error::ConfigError;
+pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use retry::{RateLimited, ResetFormat, RetryOn, RetryOns, RetryPolicy};
 pub use route::{

@@ -129,6 +129,17 @@ clusters:
             "protocol: http1\n    options: { header_cas: lower }",
             &["listeners[0].options", "header_cas"],
         ),
+        ("clusters:", "exporters: [{ name: x }]\nclusters:", &["exporters[0]", "exactly one of `otlp`"]),
+        (
+            "clusters:",
+            "exporters: [{ name: x, zipkin: { endpoint: collector:9411 } }]\nclusters:",
+            &["exporters[0].zipkin.endpoint", "is no URL"],
+        ),
+        (
+            "clusters:",
+            "exporters: [{ name: x, otlp: { endpoint: 'http://c', headers: { k: '%ENVIRONMENT(NOT_THERE)%' } } }]\nclusters:",
+            &["exporters[0].otlp.headers.k", "no environment variable `NOT_THERE`"],
+        ),
         (
             "protocol: http1",
             "protocol: http1\n    access_log: { path: a, format: '%NOPE%' }",

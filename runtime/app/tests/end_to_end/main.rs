@@ -12,6 +12,7 @@
 mod admin;
 mod configs;
 mod edge;
+mod exporters;
 mod faults;
 mod filters_http;
 mod health;

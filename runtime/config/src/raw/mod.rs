@@ -5,6 +5,7 @@ mod answers;
 mod balance;
 mod cluster;
 mod edits;
+mod exporter;
 mod health;
 mod listener;
 mod marks;
@@ -25,6 +26,7 @@ pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
 pub use cluster::{Cluster, ConnectionPool, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
 pub use edits::{AddedField, Append, FieldEdits};
+pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
     AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
@@ -51,6 +53,9 @@ pub struct Config {
     pub routes: BTreeMap<String, Routes>,
     /// Where requests go.
     pub clusters: Vec<Cluster>,
+    /// Where spans, access logs and statistics go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exporters: Vec<Exporter>,
     /// How the process ends.
     pub drain: Drain,
     /// Memory limits.
