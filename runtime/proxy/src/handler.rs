@@ -114,12 +114,13 @@ impl<I: Io> StreamHandler<I> {
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
-        guard.routed(&target);
         let Some(route) = view.route(&target) else {
             debug_assert!(false, "a target is of its view");
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
+        let target = route.forward().map_or(target, |forward| view.available(target, forward));
+        guard.routed(&target);
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
             RouteAction::Redirect(redirect) => {

@@ -129,6 +129,11 @@ clusters:
             "protocol: http1\n    options: { header_cas: lower }",
             &["listeners[0].options", "header_cas"],
         ),
+        (
+            "route: { cluster: app }",
+            "route: { cluster: app, fallback_cluster: { name: app } }",
+            &["route.fallback_cluster.name", "another cluster"],
+        ),
         ("clusters:", "exporters: [{ name: x }]\nclusters:", &["exporters[0]", "exactly one of `otlp`"]),
         (
             "clusters:",
