@@ -19,7 +19,7 @@ mod snapshot;
 mod store;
 
 pub use chain::{ChainMatcher, ConnFacts};
-pub use compile::{Catalog, compile, parse};
+pub use compile::{Catalog, compile, endpoints, parse};
 pub use error::ConfigError;
 pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
