@@ -1,12 +1,12 @@
 //! From a cluster's endpoints to its hosts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_api::Address;
 use ringway_config::raw::{DnsDiscovery, DnsFamily};
-use ringway_config::{Cluster, Endpoint, Target};
+use ringway_config::{Cluster, Endpoint, Target, raw};
 use ringway_upstream::{HostParams, Locality};
 
 use super::endpoints::EndpointFiles;
@@ -38,8 +38,47 @@ impl Resolved {
     }
 }
 
-/// A cluster's hosts; none of a name that is not resolved.
-pub(super) fn of(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
+/// A cluster's hosts as this process sees them; none of a name that is not resolved.
+pub(super) fn of(cluster: &Cluster, node: &raw::Node, resolved: &Resolved) -> Vec<HostParams> {
+    let mut hosts = all(cluster, resolved);
+    if let (true, Some(here)) = (cluster.raw.locality_failover, &node.locality) {
+        for host in &mut hosts {
+            // Envoy's numbers end at 127; ours may be four times that, which nobody sees.
+            host.priority = host.priority * 4 + distance(here, host.locality.as_deref());
+        }
+    }
+    hosts
+}
+
+/// How many hosts a cluster has in each locality.
+pub(super) fn by_locality(cluster: &Cluster, resolved: &Resolved) -> Vec<(Locality, u32)> {
+    let mut counts: BTreeMap<Locality, u32> = BTreeMap::new();
+    for host in all(cluster, resolved) {
+        if let Some(locality) = &host.locality {
+            *counts.entry(Locality::clone(locality)).or_default() += 1;
+        }
+    }
+    counts.into_iter().collect()
+}
+
+/// A locality as hosts have it.
+pub(super) fn locality(raw: &raw::Locality) -> Locality {
+    let part = |part: &String| part.as_str().into();
+    Locality { region: part(&raw.region), zone: part(&raw.zone), sub_zone: part(&raw.sub_zone) }
+}
+
+/// 0 in the same place, then of the same zone, of the same region, elsewhere.
+fn distance(here: &raw::Locality, there: Option<&Locality>) -> u32 {
+    let Some(there) = there else { return 3 };
+    match (*here.region == *there.region, *here.zone == *there.zone, *here.sub_zone == *there.sub_zone) {
+        (true, true, true) => 0,
+        (true, true, false) => 1,
+        (true, false, _) => 2,
+        (false, ..) => 3,
+    }
+}
+
+fn all(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
     let mut hosts = Vec::new();
     for endpoint in resolved.files.of(cluster) {
         match &endpoint.target {
@@ -68,10 +107,7 @@ pub(super) fn of(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
 }
 
 fn host(address: Address, alternates: Vec<Address>, endpoint: &Endpoint, name: Option<&Arc<str>>) -> HostParams {
-    let locality = endpoint.locality.as_ref().map(|raw| {
-        let part = |part: &String| part.as_str().into();
-        Arc::new(Locality { region: part(&raw.region), zone: part(&raw.zone), sub_zone: part(&raw.sub_zone) })
-    });
+    let locality = endpoint.locality.as_ref().map(|raw| Arc::new(locality(raw)));
     HostParams {
         alternates,
         weight: endpoint.weight,
@@ -146,12 +182,26 @@ mod tests {
         for answer in [&["10.0.0.1:80", "[fd00::1]:80"][..], &["10.0.0.2:80"], &[]] {
             let answer: Arc<[SocketAddr]> = answer.iter().map(|text| text.parse().unwrap()).collect();
             resolved.set_names(HashMap::from([(("host".to_owned(), 80), answer)]));
-            let hosts = of(&snapshot.clusters[0], &resolved);
+            let hosts = of(&snapshot.clusters[0], &snapshot.raw.node, &resolved);
             told.push(
                 hosts.iter().map(|host| format!("{} at {:?}", host.address, host.reached_at.len())).collect::<Vec<_>>(),
             );
         }
         assert_eq!(told, [vec!["10.0.0.1:80 at 2"], vec!["10.0.0.1:80 at 1"], vec![]]);
+    }
+
+    #[test]
+    fn near_hosts_come_first() {
+        let text = "node: { locality: { region: eu, zone: one, sub_zone: x } }\n\
+                    clusters: [{ name: a, locality_failover: true, endpoints: [\
+                    { address: '10.0.0.1:80', locality: { region: eu, zone: one, sub_zone: x } }, \
+                    { address: '10.0.0.2:80', locality: { region: eu, zone: one } }, \
+                    { address: '10.0.0.3:80', locality: { region: eu, zone: two } }, \
+                    { address: '10.0.0.4:80', locality: { region: us, zone: one } }, '10.0.0.5:80', \
+                    { address: '10.0.0.6:80', priority: 1, locality: { region: eu, zone: two } }] }]";
+        let snapshot = ringway_config::compile("x", text, &super::super::CATALOG, None).unwrap();
+        let hosts = of(&snapshot.clusters[0], &snapshot.raw.node, &Resolved::default());
+        assert_eq!(hosts.iter().map(|host| host.priority).collect::<Vec<_>>(), [0, 1, 2, 3, 3, 6]);
     }
 
     #[test]

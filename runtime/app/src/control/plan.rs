@@ -15,7 +15,7 @@ use ringway_proxy::{
     Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{FileLog, Format, LogFile, LogWriter, Registry, Sinks};
-use ringway_upstream::{Fallback, Grouping, Locality, SlowStart, Subsets};
+use ringway_upstream::{Fallback, Grouping, SlowStart, Subsets, ZoneAware};
 
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
@@ -99,7 +99,7 @@ impl Planner {
         let mut longest = Duration::ZERO;
         for cluster in &snapshot.clusters {
             if let Some(check) = &cluster.health_check {
-                let mut hosts = hosts::of(cluster, resolved);
+                let mut hosts = hosts::of(cluster, &snapshot.raw.node, resolved);
                 self.health.attach(cluster, &mut hosts);
                 self.health.check(cluster, check, &hosts, &self.contexts);
                 longest = longest.max(check.initial_jitter + check.timeout);
@@ -113,7 +113,7 @@ impl Planner {
         let last = self.last.take();
         let before = last.as_ref().map(|(snapshot, plan)| (&**snapshot, &**plan));
         let clusters: Arc<[_]> =
-            snapshot.clusters.iter().map(|cluster| self.cluster(cluster, before, resolved)).collect();
+            snapshot.clusters.iter().map(|cluster| self.cluster(snapshot, cluster, before, resolved)).collect();
         let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
@@ -128,11 +128,13 @@ impl Planner {
 
     fn cluster(
         &mut self,
+        snapshot: &Snapshot,
         cluster: &Arc<Cluster>,
         before: Option<(&Snapshot, &Plan)>,
         resolved: &Resolved,
     ) -> Arc<ClusterPlan> {
-        let mut hosts = hosts::of(cluster, resolved);
+        let mut hosts = hosts::of(cluster, &snapshot.raw.node, resolved);
+        let grouping = grouping(snapshot, cluster, resolved);
         self.health.attach(cluster, &mut hosts);
         self.limits.attach(&cluster.raw, self.workers, &mut hosts);
         let same = before.and_then(|(snapshot, plan)| {
@@ -143,7 +145,9 @@ impl Planner {
                 (None, None) => true,
                 _ => false,
             };
-            plan.clusters.get(at).filter(|plan| plan.hosts == hosts && same_context(plan))
+            let same =
+                |plan: &&Arc<ClusterPlan>| plan.hosts == hosts && *plan.grouping == grouping && same_context(plan);
+            plan.clusters.get(at).filter(same)
         });
         if let Some(same) = same {
             return Arc::clone(same);
@@ -160,7 +164,7 @@ impl Planner {
             name: raw.name.as_str().into(),
             hosts,
             balancer: cluster.balancer.clone(),
-            grouping: Arc::new(grouping(raw)),
+            grouping: Arc::new(grouping),
             protocols: Arc::clone(&cluster.protocols),
             tls: self.contexts.client(&raw.name).map(|context| -> Options { Arc::clone(context) as Options }),
             proxy_protocol: raw.proxy_protocol,
@@ -271,17 +275,26 @@ impl Planner {
 }
 
 /// How a cluster's hosts are grouped.
-fn grouping(raw: &raw::Cluster) -> Grouping {
+fn grouping(snapshot: &Snapshot, cluster: &Cluster, resolved: &Resolved) -> Grouping {
+    let raw = &cluster.raw;
     let text = |text: &String| -> Box<str> { text.as_str().into() };
-    let locality = |raw: &raw::Locality| Locality {
-        region: text(&raw.region),
-        zone: text(&raw.zone),
-        sub_zone: text(&raw.sub_zone),
-    };
+    let zone_aware = raw.zone_aware.and_then(|zones| {
+        // Both are there: it was compiled.
+        let node = &snapshot.raw.node;
+        let name = node.local_cluster.as_ref()?;
+        let senders = snapshot.clusters.iter().find(|cluster| cluster.raw.name == *name)?;
+        Some(ZoneAware {
+            local: hosts::locality(node.locality.as_ref()?),
+            senders: hosts::by_locality(senders, resolved),
+            min_hosts: zones.min_cluster_size as usize,
+            share: zones.routing_enabled / 100.0,
+        })
+    });
     Grouping {
         panic_percent: raw.healthy_panic_threshold,
         overprovisioning: raw.overprovisioning_factor,
-        locality_weights: raw.locality_weights.iter().map(|one| (locality(&one.locality), one.weight)).collect(),
+        locality_weights: raw.locality_weights.iter().map(|one| (hosts::locality(&one.locality), one.weight)).collect(),
+        zone_aware,
         slow_start: raw.slow_start.map(|raw| SlowStart {
             window: raw.window.duration(),
             aggression: raw.aggression,

@@ -140,6 +140,8 @@ clusters:
             "route: { cluster: app, fallback_cluster: { name: app } }",
             &["route.fallback_cluster.name", "another cluster"],
         ),
+        ("name: app", "name: app, zone_aware: {}", &["clusters[0].zone_aware", "needs `node.locality`"]),
+        ("clusters:", "node: { local_cluster: x }\nclusters:", &["node.local_cluster", "no cluster named `x`"]),
         ("clusters:", "exporters: [{ name: x }]\nclusters:", &["exporters[0]", "exactly one of `otlp`"]),
         (
             "clusters:",

@@ -6,7 +6,9 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, ClusterTls, HealthCheck, Locality, LocalityWeight, OutlierDetection, SlowStart, Subset};
+use super::{
+    Balancer, ClusterTls, HealthCheck, Locality, LocalityWeight, OutlierDetection, SlowStart, Subset, ZoneAware,
+};
 
 /// Where requests go.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -51,6 +53,14 @@ pub struct Cluster {
     /// Hosts that are new, or well again, get their share little by little.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<SlowStart>,
+    /// Requests stay in the zone of this process (`node.locality`), as far as its hosts can take them beside the requests
+    /// of others (`node.local_cluster`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_aware: Option<ZoneAware>,
+    /// Hosts near this process (`node.locality`) come first: those of its sub-zone, then of its zone, of its region, then
+    /// all others; each priority is divided so. Farther ones are used when nearer ones are not enough.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locality_failover: bool,
     /// Routes choose hosts by metadata (`metadata_match`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lb_subset: Option<Subset>,
