@@ -313,7 +313,7 @@ impl<I: Io> StreamGuard<I> {
         }
         record.upstream_host = self.tries.host.as_ref();
         record.upstream_local = upstream_local;
-        record.upstream_attempts = self.tries.count;
+        record.upstream_attempts = self.tries.count.max(self.tries.wanted.into());
         record.filter_chain = Some(&*self.view.name).filter(|name| !name.is_empty());
         record.requested_server_name = info.server_name();
         if let Some(trailers) = &trailers_captured {
