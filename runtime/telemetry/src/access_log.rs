@@ -11,6 +11,8 @@ mod record;
 mod render;
 mod report;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;
 
 pub use attribute::{
