@@ -19,7 +19,7 @@ pub use attribute::{
     AddressOf, AddressPart, Attribute, AttributeValue, CertificateDetail, NAMES as ATTRIBUTES, Side, TimePoint,
 };
 pub(crate) use escape::push_json_string;
-pub use filter::{Comparison, HeaderTest, LogFilter, Share};
+pub use filter::{Comparison, HeaderTest, LogFilter, Share, TestFn};
 pub use format::{DEFAULT_JSON, DEFAULT_TEXT, Format, FormatError, JsonValue};
 pub use needs::{Field, Needs};
 pub use operator::{names as operators, refused as refused_operators};

@@ -25,7 +25,7 @@ mod trace;
 pub use access_log::{
     ATTRIBUTES, AddressOf, AddressPart, Attempt, Attribute, AttributeValue, Captured, CertificateDetail, Comparison,
     DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, HeaderTest, JsonValue, LogFilter, LogType, Needs, Share,
-    Side, SpanId, StreamRecord, StreamReport, TimePoint, Timings, TraceIds, operators, refused_operators,
+    Side, SpanId, StreamRecord, StreamReport, TestFn, TimePoint, Timings, TraceIds, operators, refused_operators,
 };
 pub use export::{LogExporter, SpanExporter};
 pub use expose::{NameFilter, Query};

@@ -72,7 +72,10 @@ pub struct Share {
 
 /// What a header's value, or there being none, must be.
 #[derive(Clone)]
-pub struct HeaderTest(pub Arc<dyn Fn(Option<&[u8]>) -> bool + Send + Sync>);
+pub struct HeaderTest(pub Arc<TestFn>);
+
+/// Whether a value, or there being none, is as it should be.
+pub type TestFn = dyn Fn(Option<&[u8]>) -> bool + Send + Sync;
 
 impl LogFilter {
     /// Asks for what it looks at.

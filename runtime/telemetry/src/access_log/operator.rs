@@ -1,8 +1,11 @@
 //! The operators of a format: `%NAME%`, `%NAME(ARGUMENT)%`, `%NAME(ARGUMENT):LENGTH%`. Names and meanings are Envoy's.
 
+mod table;
+
 use http::HeaderName;
 
-use super::attribute::{AddressOf, AddressPart, Attribute, CertificateDetail, Side, TimePoint};
+use self::table::{CONSTANTS, OPERATORS, REFUSED, Spec};
+use super::attribute::{Attribute, TimePoint};
 use super::calendar::TimeFormat;
 use super::needs::{Field, Moved, Needs};
 
@@ -50,172 +53,6 @@ pub(super) struct Header {
     /// Cut off what follows a `?`.
     pub(super) without_query: bool,
 }
-
-/// What an operator takes.
-enum Spec {
-    Plain(Attribute),
-    Between(TimePoint, TimePoint),
-    Time(Clock),
-    Request { without_query: bool },
-    Response,
-    Trailer,
-    Span,
-    GrpcStatus,
-    Attribute,
-}
-
-const OPERATORS: &[(&str, Spec)] = &[
-    ("START_TIME", Spec::Time(Clock::Of(Attribute::RequestTime))),
-    ("EMIT_TIME", Spec::Time(Clock::Emit)),
-    ("REQ", Spec::Request { without_query: false }),
-    ("REQ_WITHOUT_QUERY", Spec::Request { without_query: true }),
-    ("RESP", Spec::Response),
-    ("TRAILER", Spec::Trailer),
-    ("ATTRIBUTE", Spec::Attribute),
-    ("PROTOCOL", Spec::Plain(Attribute::RequestProtocol)),
-    ("RESPONSE_CODE", Spec::Plain(Attribute::ResponseCode)),
-    ("RESPONSE_CODE_DETAILS", Spec::Plain(Attribute::ResponseCodeDetails)),
-    ("CONNECTION_TERMINATION_DETAILS", Spec::Plain(Attribute::ConnectionTerminationDetails)),
-    ("RESPONSE_FLAGS", Spec::Plain(Attribute::ResponseFlags)),
-    ("RESPONSE_FLAGS_LONG", Spec::Plain(Attribute::ResponseFlagNames)),
-    ("GRPC_STATUS", Spec::GrpcStatus),
-    ("GRPC_STATUS_NUMBER", Spec::Plain(Attribute::ResponseGrpcStatus)),
-    ("LOCAL_REPLY_BODY", Spec::Plain(Attribute::LocalReplyBody)),
-    ("BYTES_RECEIVED", Spec::Plain(Attribute::RequestSize)),
-    ("BYTES_SENT", Spec::Plain(Attribute::ResponseSize)),
-    ("REQUEST_HEADERS_BYTES", Spec::Plain(Attribute::RequestHeadersSize)),
-    ("RESPONSE_HEADERS_BYTES", Spec::Plain(Attribute::ResponseHeadersSize)),
-    ("DOWNSTREAM_HEADER_BYTES_RECEIVED", Spec::Plain(Attribute::RequestHeadersSize)),
-    ("DOWNSTREAM_HEADER_BYTES_SENT", Spec::Plain(Attribute::ResponseHeadersSize)),
-    ("DURATION", Spec::Plain(Attribute::RequestDuration)),
-    ("REQUEST_DURATION", Spec::Between(TimePoint::Start, TimePoint::RequestEnd)),
-    ("REQUEST_TX_DURATION", Spec::Between(TimePoint::Start, TimePoint::UpstreamTxEnd)),
-    ("RESPONSE_DURATION", Spec::Between(TimePoint::Start, TimePoint::UpstreamRxBegin)),
-    ("RESPONSE_TX_DURATION", Spec::Between(TimePoint::UpstreamRxBegin, TimePoint::ResponseEnd)),
-    ("UPSTREAM_CONNECTION_POOL_READY_DURATION", Spec::Between(TimePoint::ConnectBegin, TimePoint::ConnectEnd)),
-    ("COMMON_DURATION", Spec::Span),
-    ("ROUTE_NAME", Spec::Plain(Attribute::RouteName)),
-    ("VIRTUAL_HOST_NAME", Spec::Plain(Attribute::VirtualHostName)),
-    ("FILTER_CHAIN_NAME", Spec::Plain(Attribute::FilterChainName)),
-    ("UPSTREAM_HOST", Spec::Plain(Attribute::Address(AddressOf::Upstream, AddressPart::Whole))),
-    ("UPSTREAM_REMOTE_ADDRESS", Spec::Plain(Attribute::Address(AddressOf::Upstream, AddressPart::Whole))),
-    (
-        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Spec::Plain(Attribute::Address(AddressOf::Upstream, AddressPart::WithoutPort)),
-    ),
-    ("UPSTREAM_REMOTE_PORT", Spec::Plain(Attribute::Address(AddressOf::Upstream, AddressPart::Port))),
-    ("UPSTREAM_LOCAL_ADDRESS", Spec::Plain(Attribute::Address(AddressOf::UpstreamLocal, AddressPart::Whole))),
-    (
-        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-        Spec::Plain(Attribute::Address(AddressOf::UpstreamLocal, AddressPart::WithoutPort)),
-    ),
-    ("UPSTREAM_LOCAL_PORT", Spec::Plain(Attribute::Address(AddressOf::UpstreamLocal, AddressPart::Port))),
-    ("UPSTREAM_CLUSTER", Spec::Plain(Attribute::ClusterName)),
-    ("UPSTREAM_CLUSTER_RAW", Spec::Plain(Attribute::ClusterName)),
-    ("UPSTREAM_PROTOCOL", Spec::Plain(Attribute::UpstreamProtocol)),
-    ("UPSTREAM_TRANSPORT_FAILURE_REASON", Spec::Plain(Attribute::TransportFailure(Side::Upstream))),
-    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Spec::Plain(Attribute::UpstreamAttempts)),
-    ("UPSTREAM_HOSTS_ATTEMPTED", Spec::Plain(Attribute::UpstreamHostsAttempted)),
-    ("UPSTREAM_CONNECTION_ID", Spec::Plain(Attribute::ConnectionId(Side::Upstream))),
-    ("DOWNSTREAM_REMOTE_ADDRESS", Spec::Plain(Attribute::Address(AddressOf::Source, AddressPart::Whole))),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Spec::Plain(Attribute::Address(AddressOf::Source, AddressPart::WithoutPort)),
-    ),
-    ("DOWNSTREAM_REMOTE_PORT", Spec::Plain(Attribute::Address(AddressOf::Source, AddressPart::Port))),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Spec::Plain(Attribute::Address(AddressOf::DirectSource, AddressPart::Whole))),
-    (
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
-        Spec::Plain(Attribute::Address(AddressOf::DirectSource, AddressPart::WithoutPort)),
-    ),
-    ("DOWNSTREAM_DIRECT_REMOTE_PORT", Spec::Plain(Attribute::Address(AddressOf::DirectSource, AddressPart::Port))),
-    ("DOWNSTREAM_LOCAL_ADDRESS", Spec::Plain(Attribute::Address(AddressOf::Destination, AddressPart::Whole))),
-    (
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-        Spec::Plain(Attribute::Address(AddressOf::Destination, AddressPart::WithoutPort)),
-    ),
-    ("DOWNSTREAM_LOCAL_PORT", Spec::Plain(Attribute::Address(AddressOf::Destination, AddressPart::Port))),
-    ("DOWNSTREAM_TRANSPORT_FAILURE_REASON", Spec::Plain(Attribute::TransportFailure(Side::Downstream))),
-    ("CONNECTION_ID", Spec::Plain(Attribute::ConnectionId(Side::Downstream))),
-    ("REQUESTED_SERVER_NAME", Spec::Plain(Attribute::RequestedServerName)),
-    ("DOWNSTREAM_TLS_VERSION", Spec::Plain(Attribute::TlsVersion(Side::Downstream))),
-    ("DOWNSTREAM_TLS_CIPHER", Spec::Plain(Attribute::TlsCipher(Side::Downstream))),
-    ("DOWNSTREAM_PEER_SUBJECT", Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::Subject))),
-    ("DOWNSTREAM_PEER_ISSUER", Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::Issuer))),
-    ("DOWNSTREAM_PEER_URI_SAN", Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::UriSan))),
-    ("DOWNSTREAM_PEER_DNS_SAN", Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::DnsSan))),
-    (
-        "DOWNSTREAM_PEER_FINGERPRINT_256",
-        Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::Fingerprint)),
-    ),
-    ("DOWNSTREAM_PEER_SERIAL", Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::Serial))),
-    ("DOWNSTREAM_PEER_CERT", Spec::Plain(Attribute::Certificate(Side::Downstream, CertificateDetail::Pem))),
-    (
-        "DOWNSTREAM_PEER_CERT_V_START",
-        Spec::Time(Clock::Of(Attribute::Certificate(Side::Downstream, CertificateDetail::NotBefore))),
-    ),
-    (
-        "DOWNSTREAM_PEER_CERT_V_END",
-        Spec::Time(Clock::Of(Attribute::Certificate(Side::Downstream, CertificateDetail::NotAfter))),
-    ),
-    ("UPSTREAM_TLS_VERSION", Spec::Plain(Attribute::TlsVersion(Side::Upstream))),
-    ("UPSTREAM_TLS_CIPHER", Spec::Plain(Attribute::TlsCipher(Side::Upstream))),
-    ("UPSTREAM_PEER_SUBJECT", Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::Subject))),
-    ("UPSTREAM_PEER_ISSUER", Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::Issuer))),
-    ("UPSTREAM_PEER_URI_SAN", Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::UriSan))),
-    ("UPSTREAM_PEER_DNS_SAN", Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::DnsSan))),
-    (
-        "UPSTREAM_PEER_FINGERPRINT_256",
-        Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::Fingerprint)),
-    ),
-    ("UPSTREAM_PEER_SERIAL", Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::Serial))),
-    ("UPSTREAM_PEER_CERT", Spec::Plain(Attribute::Certificate(Side::Upstream, CertificateDetail::Pem))),
-    (
-        "UPSTREAM_PEER_CERT_V_START",
-        Spec::Time(Clock::Of(Attribute::Certificate(Side::Upstream, CertificateDetail::NotBefore))),
-    ),
-    (
-        "UPSTREAM_PEER_CERT_V_END",
-        Spec::Time(Clock::Of(Attribute::Certificate(Side::Upstream, CertificateDetail::NotAfter))),
-    ),
-    ("TRACE_ID", Spec::Plain(Attribute::TraceId)),
-    ("SPAN_ID", Spec::Plain(Attribute::SpanId)),
-    ("STREAM_ID", Spec::Plain(Attribute::StreamId)),
-    ("UNIQUE_ID", Spec::Plain(Attribute::UniqueId)),
-    ("ACCESS_LOG_TYPE", Spec::Plain(Attribute::LogType)),
-];
-
-/// The operators that need nothing of a stream: their values are literals of the format.
-const CONSTANTS: [&str; 2] = ["HOSTNAME", "ENVIRONMENT"];
-
-/// Envoy's operators that are refused, and why: they would be `-` for ever.
-const REFUSED: &[(&str, &str)] = &[
-    ("VIRTUAL_CLUSTER_NAME", "routes have no virtual clusters"),
-    ("CEL", "expressions are not evaluated; `%ATTRIBUTE(request.path)%` shows an attribute by its CEL name"),
-    ("METADATA", "filters, routes and clusters keep no metadata that could be shown"),
-    ("DYNAMIC_METADATA", "filters keep no metadata that could be shown"),
-    ("CLUSTER_METADATA", "clusters keep no metadata that could be shown"),
-    ("UPSTREAM_METADATA", "the metadata of hosts is for picking them, and is not kept with requests"),
-    ("FILTER_STATE", "filters keep no state that could be shown"),
-    ("UPSTREAM_FILTER_STATE", "filters keep no state that could be shown"),
-    ("DOWNSTREAM_TLS_SESSION_ID", "TLS 1.3 has no session ids"),
-    ("UPSTREAM_TLS_SESSION_ID", "TLS 1.3 has no session ids"),
-    ("DOWNSTREAM_LOCAL_URI_SAN", OWN),
-    ("DOWNSTREAM_LOCAL_DNS_SAN", OWN),
-    ("DOWNSTREAM_LOCAL_SUBJECT", OWN),
-    ("UPSTREAM_LOCAL_URI_SAN", OWN),
-    ("UPSTREAM_LOCAL_DNS_SAN", OWN),
-    ("UPSTREAM_LOCAL_SUBJECT", OWN),
-    ("DOWNSTREAM_WIRE_BYTES_SENT", WIRE),
-    ("DOWNSTREAM_WIRE_BYTES_RECEIVED", WIRE),
-    ("UPSTREAM_WIRE_BYTES_SENT", WIRE),
-    ("UPSTREAM_WIRE_BYTES_RECEIVED", WIRE),
-    ("UPSTREAM_HEADER_BYTES_SENT", WIRE),
-    ("UPSTREAM_HEADER_BYTES_RECEIVED", WIRE),
-];
-const OWN: &str = "which of its own certificates a handshake has shown is not known after it";
-const WIRE: &str = "bytes on the wire are not counted by request; `%BYTES_SENT%`, `%BYTES_RECEIVED%` and \
-                    `%REQUEST_HEADERS_BYTES%` are";
 
 /// The names of all operators, for documents and tests.
 pub fn names() -> impl Iterator<Item = &'static str> {
