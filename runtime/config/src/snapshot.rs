@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringway_api::{Address, Balancer, FilterSpec, Metadata};
 
 use crate::chain::ChainMatcher;
+use crate::exporter::Exporter;
 use crate::health_check::HealthCheck;
 use crate::raw;
 use crate::route::RouteTable;
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Clusters, likewise.
     pub clusters: Vec<Arc<Cluster>>,
+    /// Exporters, likewise.
+    pub exporters: Vec<Arc<Exporter>>,
 }
 
 /// A listener.

@@ -124,6 +124,8 @@ impl<I: Io> StreamHandler<I> {
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
+        let target = route.forward().map_or(target, |forward| view.available(target, forward));
+        guard.routed(&target);
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
             RouteAction::Redirect(redirect) => {

@@ -132,6 +132,23 @@ impl<I: 'static> Cluster<I> {
         Ok(Rc::clone(host))
     }
 
+    /// Whether any host is healthy, whatever the panic threshold says.
+    pub fn has_healthy_host(&self) -> bool {
+        self.hosts.states.iter().any(|state| state.usable.get())
+    }
+
+    /// Whether there are healthy hosts, and no connection came about to any of them a moment ago.
+    pub fn is_unreachable(&self) -> bool {
+        let now = self.settings.env.now();
+        let mut healthy = self.hosts.hosts.iter().filter(|host| host.is_usable()).peekable();
+        healthy.peek().is_some() && healthy.all(|host| host.is_cooling(now))
+    }
+
+    /// Whether another request would be beyond the cluster's limit.
+    pub fn is_full(&self) -> bool {
+        Permit::of(&self.settings.requests).is_none()
+    }
+
     /// A connection to a host for one request: at once when one has room; otherwise the request waits in line, for
     /// at most the pending timeout. Dropping the future gives the place up and wastes no connection.
     ///

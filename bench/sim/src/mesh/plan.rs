@@ -98,6 +98,7 @@ impl Kept {
             limits: limits.clone(),
             transport: 0,
             passive: control.passive(),
+            bound: cluster.bound,
             stats: registry.cluster(&raw.name),
         }))
     }

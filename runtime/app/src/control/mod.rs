@@ -1,6 +1,7 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
 mod access_log;
+mod exporters;
 mod health;
 mod hosts;
 mod limits;
@@ -23,6 +24,7 @@ use crate::names::Names;
 use crate::watched::Watched;
 use crate::workers::{Command, Workers};
 
+use exporters::Exporters;
 pub(crate) use hosts::Resolved;
 pub(crate) use plan::Planner;
 
@@ -70,6 +72,8 @@ pub(crate) struct Control {
     retired: Vec<Arc<Plan>>,
     /// The files of certificates and keys.
     pub(crate) watched: Watched,
+    /// What takes telemetry away.
+    pub(crate) exporters: Exporters,
 }
 
 impl Control {
@@ -85,6 +89,7 @@ impl Control {
             bound: HashMap::new(),
             retired: Vec::new(),
             watched: Watched::default(),
+            exporters: Exporters::default(),
         }
     }
 
@@ -141,6 +146,7 @@ impl Control {
         self.planner.use_contexts(contexts);
         self.watch_files();
         self.warm_up(&snapshot).await;
+        self.exporters.follow(&snapshot, self.planner.contexts(), &self.registry);
         self.count_changes(&snapshot);
         let published = self.store.publish(origin, SystemTime::now(), text, Arc::clone(&snapshot));
         self.bound = publish::addresses(&snapshot);
@@ -189,6 +195,7 @@ impl Control {
                 cells.update_attempt.inc();
                 cells.update_success.inc();
                 self.planner.use_contexts(contexts);
+                self.exporters.follow(&current.snapshot, self.planner.contexts(), &self.registry);
                 self.watch_files();
                 self.refresh().await;
                 Ok(true)
@@ -256,6 +263,7 @@ impl Control {
     /// When a worker ended with an error.
     pub(crate) async fn shut_down(self) -> Result<()> {
         let stopped = self.workers.stop().await.context("a worker failed");
+        self.exporters.flush().await;
         let flushed = self.planner.into_logs().shutdown(Duration::from_secs(2));
         if !flushed {
             eprintln!("ringway: access logs could not be flushed in time");

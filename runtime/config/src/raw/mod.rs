@@ -6,6 +6,7 @@ mod answers;
 mod balance;
 mod cluster;
 mod edits;
+mod exporter;
 mod health;
 mod listener;
 mod marks;
@@ -22,11 +23,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use access_log::{AccessLog, AccessLogOptions, AccessLogs, Comparison, LogFilter, LogFormat, LogRotation};
-pub use action::{Action, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster};
+pub use action::{
+    Action, FallbackCluster, FallbackOn, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster,
+};
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
 pub use cluster::{Cluster, ConnectionPool, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
 pub use edits::{AddedField, Append, FieldEdits};
+pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
     ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, ProxyProtocol, SourceType, Transport,
@@ -52,6 +56,9 @@ pub struct Config {
     pub routes: BTreeMap<String, Routes>,
     /// Where requests go.
     pub clusters: Vec<Cluster>,
+    /// Where spans, access logs and statistics go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exporters: Vec<Exporter>,
     /// How the process ends.
     pub drain: Drain,
     /// Memory limits.

@@ -5,6 +5,7 @@
 
 mod bound;
 mod chaos;
+mod fallback;
 mod hedging;
 mod latencies;
 mod mirrors;
