@@ -55,6 +55,8 @@ struct Captures {
     trailers: Option<Rc<Trailers>>,
     /// The content of a reply of ours.
     local_body: Option<&'static str>,
+    /// A host was wanted, whether there was one or not.
+    tried: bool,
     /// What the host spoke.
     spoken: Option<Version>,
     /// Why no connection to it came about.
@@ -126,6 +128,13 @@ impl<I: Io> StreamGuard<I> {
             timeline.request_ended();
         }
         (self.received, self.progress) = (received, progress);
+    }
+
+    /// Notes that a host is wanted.
+    pub(crate) fn tried(&mut self) {
+        if let Some(captures) = self.captures() {
+            captures.tried = true;
+        }
     }
 
     /// Notes the head of the host's answer.
@@ -313,7 +322,8 @@ impl<I: Io> StreamGuard<I> {
         }
         record.upstream_host = self.tries.host.as_ref();
         record.upstream_local = upstream_local;
-        record.upstream_attempts = self.tries.count.max(self.tries.wanted.into());
+        let tried = self.captured.as_ref().is_some_and(|captures| captures.tried);
+        record.upstream_attempts = self.tries.count.max(tried.into());
         record.filter_chain = Some(&*self.view.name).filter(|name| !name.is_empty());
         record.requested_server_name = info.server_name();
         if let Some(trailers) = &trailers_captured {

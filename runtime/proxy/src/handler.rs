@@ -114,7 +114,7 @@ impl<I: Io> StreamHandler<I> {
         cx: &StreamCx,
         guard: &mut StreamGuard<I>,
     ) -> Response {
-        let Some(target) = target else {
+        let Some(mut target) = target else {
             view.http.no_route.inc();
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
@@ -124,7 +124,9 @@ impl<I: Io> StreamHandler<I> {
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
-        let target = route.forward().map_or(target, |forward| view.available(target, forward));
+        if let Some(forward) = route.forward() {
+            target = view.available(target, forward);
+        }
         guard.routed(&target);
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
@@ -177,7 +179,7 @@ impl<I: Io> StreamHandler<I> {
         }
         // Never lent from here on: the future would keep its place.
         let request = Request { head: std::mem::take(&mut request.head), body };
-        guard.tries.wanted = true;
+        guard.tried();
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
             let idle = forward.tunnel_idle_timeout;

@@ -193,8 +193,6 @@ pub(crate) struct Tries {
     pub(crate) host: Option<Address>,
     pub(crate) local: Option<Rc<ConnCx>>,
     pub(crate) count: u32,
-    /// One was wanted, also when no host was there.
-    pub(crate) wanted: bool,
     pub(crate) retried: bool,
     /// A final response came.
     pub(crate) answered: bool,
