@@ -367,6 +367,8 @@ impl<I: Io> Observer for StreamGuard<I> {
 impl<I: Io> Drop for StreamGuard<I> {
     fn drop(&mut self) {
         let received = self.progress.as_ref().map_or(self.received, |progress| progress.bytes.get());
-        self.end(&EndReason::Downstream("downstream_remote_disconnect"), 0, received);
+        let reset = self.conn.is_resetting();
+        let why = if reset { "http2_remote_reset" } else { "downstream_remote_disconnect" };
+        self.end(&EndReason::Downstream(why), 0, received);
     }
 }

@@ -352,6 +352,8 @@ fn explain_exchange(error: &ExchangeError) -> LocalReply {
         ExchangeErrorKind::RequestBody => {
             let status = error.status.unwrap_or(StatusCode::BAD_REQUEST);
             let flag = match error.blame {
+                // The client has reset its stream, which is its right.
+                Blame::Downstream if details == "http2_remote_reset" => ResponseFlag::DownstreamRemoteReset,
                 Blame::Downstream => ResponseFlag::DownstreamProtocolError,
                 Blame::Upstream | Blame::Local => ResponseFlag::LocalReset,
             };
