@@ -19,7 +19,7 @@ mod snapshot;
 mod store;
 
 pub use chain::{ChainMatcher, ConnFacts};
-pub use compile::{Catalog, compile, header_matcher, parse};
+pub use compile::{Catalog, compile, endpoints, header_matcher, parse};
 pub use error::ConfigError;
 pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};

@@ -5,22 +5,57 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_api::Address;
-use ringway_config::raw::DnsFamily;
+use ringway_config::raw::{DnsDiscovery, DnsFamily};
 use ringway_config::{Cluster, Endpoint, Target};
 use ringway_upstream::{HostParams, Locality};
 
+use super::endpoints::EndpointFiles;
+
+/// What is found out of the endpoints of a snapshot, outside its text.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    /// The endpoints that stand in files.
+    pub(crate) files: EndpointFiles,
+    /// The addresses of names.
+    pub(crate) names: Addresses,
+    /// By what the single host of a name is known whose addresses come and go: the first that it ever had.
+    pub(crate) logical: HashMap<(String, u16), SocketAddr>,
+}
+
 /// Addresses by name and port.
-pub(crate) type Resolved = HashMap<(String, u16), Arc<[SocketAddr]>>;
+pub(crate) type Addresses = HashMap<(String, u16), Arc<[SocketAddr]>>;
+
+impl Resolved {
+    /// Takes new addresses.
+    pub(crate) fn set_names(&mut self, names: Addresses) {
+        self.logical.retain(|name, _| names.contains_key(name));
+        for (name, addresses) in &names {
+            if let Some(first) = addresses.first() {
+                self.logical.entry(name.clone()).or_insert(*first);
+            }
+        }
+        self.names = names;
+    }
+}
 
 /// A cluster's hosts; none of a name that is not resolved.
 pub(super) fn of(cluster: &Cluster, resolved: &Resolved) -> Vec<HostParams> {
     let mut hosts = Vec::new();
-    for endpoint in &cluster.endpoints {
+    for endpoint in resolved.files.of(cluster) {
         match &endpoint.target {
             Target::Address(address) => hosts.push(host(address.clone(), Vec::new(), endpoint, None)),
             Target::Name { host: name, port } => {
-                let known = resolved.get(&(name.clone(), *port));
+                let key = (name.clone(), *port);
+                let known = resolved.names.get(&key);
                 let name = Arc::<str>::from(name.as_str());
+                if cluster.raw.dns == DnsDiscovery::Logical {
+                    let addresses = known.map(|known| one(known, cluster.raw.dns_family)).unwrap_or_default();
+                    if let Some(first) = resolved.logical.get(&key).filter(|_| !addresses.is_empty()) {
+                        let stands = host(Address::Ip(*first), Vec::new(), endpoint, Some(&name));
+                        hosts.push(HostParams { reached_at: addresses.into(), ..stands });
+                    }
+                    continue;
+                }
                 let chosen = choose(known.map_or(&[][..], |known| known), cluster.raw.dns_family);
                 hosts.extend(chosen.into_iter().map(|(first, others)| {
                     let others = others.into_iter().map(Address::Ip).collect();
@@ -46,6 +81,17 @@ fn host(address: Address, alternates: Vec<Address>, endpoint: &Endpoint, name: O
         metadata: endpoint.metadata.clone(),
         ..HostParams::new(address)
     }
+}
+
+/// The addresses of the one host that a name stands for, those of the preferred family first.
+fn one(known: &[SocketAddr], family: DnsFamily) -> Vec<Address> {
+    let wanted = |address: &&SocketAddr| match family {
+        DnsFamily::V4 => address.is_ipv4(),
+        DnsFamily::V6 => address.is_ipv6(),
+        DnsFamily::Auto | DnsFamily::All => true,
+    };
+    let (v6, v4): (Vec<_>, Vec<_>) = known.iter().filter(wanted).partition(|address| address.is_ipv6());
+    v6.into_iter().chain(v4).copied().map(Address::Ip).collect()
 }
 
 /// The hosts that a name's addresses make: of each the first address, and those to fall back to.
@@ -89,6 +135,23 @@ mod tests {
         assert_eq!(chosen(&local, DnsFamily::All), "127.0.0.1:80, [::1]:80");
         assert_eq!(chosen(&local, DnsFamily::V4), "127.0.0.1:80");
         assert_eq!(chosen(&local, DnsFamily::V6), "[::1]:80");
+    }
+
+    #[test]
+    fn a_logical_name_is_one_host_whatever_it_resolves_to() {
+        let text = "clusters: [{ name: a, dns: logical, endpoints: ['host:80'] }]";
+        let snapshot = ringway_config::compile("x", text, &super::super::CATALOG, None).unwrap();
+        let mut resolved = Resolved::default();
+        let mut told = Vec::new();
+        for answer in [&["10.0.0.1:80", "[fd00::1]:80"][..], &["10.0.0.2:80"], &[]] {
+            let answer: Arc<[SocketAddr]> = answer.iter().map(|text| text.parse().unwrap()).collect();
+            resolved.set_names(HashMap::from([(("host".to_owned(), 80), answer)]));
+            let hosts = of(&snapshot.clusters[0], &resolved);
+            told.push(
+                hosts.iter().map(|host| format!("{} at {:?}", host.address, host.reached_at.len())).collect::<Vec<_>>(),
+            );
+        }
+        assert_eq!(told, [vec!["10.0.0.1:80 at 2"], vec!["10.0.0.1:80 at 1"], vec![]]);
     }
 
     #[test]

@@ -129,6 +129,12 @@ clusters:
             "protocol: http1\n    options: { header_cas: lower }",
             &["listeners[0].options", "header_cas"],
         ),
+        (", endpoints: [\"127.0.0.1:2\"]", "", &["clusters[0]", "exactly one of `endpoints` and `endpoints_file`"]),
+        (
+            "endpoints: [\"127.0.0.1:2\"]",
+            "endpoints_file: /nowhere/hosts.yaml",
+            &["cluster app: endpoints_file", "cannot read /nowhere/hosts.yaml"],
+        ),
         (
             "route: { cluster: app }",
             "route: { cluster: app, fallback_cluster: { name: app } }",

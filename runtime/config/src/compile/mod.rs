@@ -26,7 +26,7 @@ use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 pub use self::matcher::header_matcher;
 use crate::error::{ConfigError, Fault};
 use crate::raw;
-use crate::snapshot::{Options, Snapshot};
+use crate::snapshot::{Endpoint, Options, Snapshot};
 
 /// What a configuration may name.
 #[derive(Clone, Copy)]
@@ -81,6 +81,18 @@ pub fn parse(origin: &str, text: &str) -> Result<raw::Config, Box<ConfigError>> 
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))
+}
+
+/// Reads and compiles the content of an [`endpoints_file`](raw::Cluster::endpoints_file).
+///
+/// # Errors
+/// The first error, with its place.
+pub fn endpoints(origin: &str, text: &str) -> Result<Vec<Endpoint>, Box<ConfigError>> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let file: raw::EndpointsFile = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))?;
+    let compiled = cluster::endpoints(&file.endpoints, "");
+    compiled.map_err(|fault| Box::new(ConfigError::at_path(origin, text, fault)))
 }
 
 fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<Snapshot, Fault> {

@@ -32,7 +32,11 @@ pub struct Cluster {
     #[serde(default)]
     pub lb: Balancer,
     /// Its hosts.
-    pub endpoints: Vec<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// A file that has its hosts under `endpoints`, in YAML or JSON. It is read again whenever it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints_file: Option<String>,
     /// A priority with a smaller share of healthy hosts, in percent, uses all of its hosts when the others cannot take its
     /// requests; `0` never.
     #[serde(default = "fifty")]
@@ -50,6 +54,9 @@ pub struct Cluster {
     /// Routes choose hosts by metadata (`metadata_match`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lb_subset: Option<Subset>,
+    /// What the addresses of endpoints that are names stand for.
+    #[serde(default)]
+    pub dns: DnsDiscovery,
     /// Which addresses of endpoints that are names are used.
     #[serde(default)]
     pub dns_family: DnsFamily,
@@ -176,6 +183,26 @@ pub enum ConnectionPool {
     Shared,
     /// Each downstream connection has one of its own, with the host that its first request was given; both end together.
     Bound,
+}
+
+/// What the addresses of a name stand for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum DnsDiscovery {
+    /// Each is a host, as long as the name has it.
+    #[default]
+    Strict,
+    /// All of them are one host, whose new connections go to the first that answers. Connections stay when the answer
+    /// changes: for names that stand for many machines and change all the time.
+    Logical,
+}
+
+/// The content of an [`endpoints_file`](Cluster::endpoints_file).
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointsFile {
+    /// The hosts.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Which addresses of a name are used, and what is one host.

@@ -28,7 +28,10 @@ pub use action::{
 };
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
-pub use cluster::{Cluster, ConnectionPool, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
+pub use cluster::{
+    Cluster, ConnectionPool, DnsDiscovery, DnsFamily, Endpoint, EndpointsFile, HostLimits, Limits, RetryBudget,
+    WeightedEndpoint,
+};
 pub use edits::{AddedField, Append, FieldEdits};
 pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
