@@ -57,12 +57,19 @@ pub struct ConnInfo {
     pub direct_peer: Option<Rc<Address>>,
     /// What TLS has established; `None` in plaintext.
     pub tls: Option<Rc<TlsInfo>>,
+    /// The name that a ClientHello asked for which was looked at and passed on; see [`server_name`](Self::server_name).
+    pub sniffed_name: Option<Box<str>>,
 }
 
 impl ConnInfo {
     /// The facts of a plaintext connection.
     pub fn new(id: u64, local: impl Into<Rc<Address>>, peer: Address) -> Self {
-        Self { id, local: local.into(), peer, direct_peer: None, tls: None }
+        Self { id, local: local.into(), peer, direct_peer: None, tls: None, sniffed_name: None }
+    }
+
+    /// The name that the client asked for (TLS SNI), whoever ends TLS.
+    pub fn server_name(&self) -> Option<&str> {
+        self.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).or(self.sniffed_name.as_deref())
     }
 
     /// The scheme that requests on it have.
@@ -78,6 +85,7 @@ pub struct ConnCx {
     /// The worker's services.
     pub env: Rc<dyn Env>,
     draining: Cell<bool>,
+    resetting: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     attachment: OnceCell<Box<dyn Any>>,
 }
@@ -85,12 +93,32 @@ pub struct ConnCx {
 impl ConnCx {
     /// The context of a new connection.
     pub fn new(info: ConnInfo, env: Rc<dyn Env>) -> Self {
-        Self { info, env, draining: Cell::new(false), waker: RefCell::new(None), attachment: OnceCell::new() }
+        Self {
+            info,
+            env,
+            draining: Cell::new(false),
+            resetting: Cell::new(false),
+            waker: RefCell::new(None),
+            attachment: OnceCell::new(),
+        }
     }
 
     /// True once the connection should end in order: finish what is under way, take nothing new.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Has `drop` drop what handles a stream, which then [knows](Self::is_resetting) that its client has reset the stream
+    /// and not the connection.
+    pub fn reset(&self, drop: impl FnOnce()) {
+        self.resetting.set(true);
+        drop();
+        self.resetting.set(false);
+    }
+
+    /// Whether what is dropped now is so because its stream was reset.
+    pub fn is_resetting(&self) -> bool {
+        self.resetting.get()
     }
 
     /// Asks for that end and wakes whoever waits.

@@ -17,7 +17,7 @@ use crate::changes::Changes;
 use crate::dialect::{self, Dialect};
 use crate::direct;
 use crate::edits::{self, Facts};
-use crate::end::StreamGuard;
+use crate::end::{StreamGuard, Trailers};
 use crate::filters::Filters;
 use crate::grpc;
 use crate::health;
@@ -77,12 +77,17 @@ impl<I: Io> StreamHandler<I> {
                 Err(reply) => action = Action::Reply(Box::new(reply)),
             }
         }
+        if let Some(target) = &target {
+            guard.routed(target);
+        }
         let mut response = match action {
             Action::Reply(reply) => guard.local(&reply, dialect),
             Action::Respond(mut response) => {
                 view.forward.mark_local(&mut response.head.headers);
-                guard.details("filter_response");
-                response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, "filter_response");
+                // A filter may have said why.
+                let details = response.head.local.as_ref().map_or("filter_response", |origin| origin.details);
+                guard.details(details);
+                response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, details);
                 *response
             }
             Action::Reset => return None,
@@ -109,7 +114,7 @@ impl<I: Io> StreamHandler<I> {
         cx: &StreamCx,
         guard: &mut StreamGuard<I>,
     ) -> Response {
-        let Some(target) = target else {
+        let Some(mut target) = target else {
             view.http.no_route.inc();
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
@@ -119,7 +124,9 @@ impl<I: Io> StreamHandler<I> {
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
-        let target = route.forward().map_or(target, |forward| view.available(target, forward));
+        if let Some(forward) = route.forward() {
+            target = view.available(target, forward);
+        }
         guard.routed(&target);
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
@@ -172,6 +179,7 @@ impl<I: Io> StreamHandler<I> {
         }
         // Never lent from here on: the future would keep its place.
         let request = Request { head: std::mem::take(&mut request.head), body };
+        guard.tried();
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
             let idle = forward.tunnel_idle_timeout;
@@ -197,9 +205,14 @@ impl<I: Io> StreamHandler<I> {
                 let accepted = tunnel.is_some_and(|tunnel| tunnel.accepts(answer.head.status));
                 let idle = accepted.then(|| IdleLimit::new(forward.tunnel_idle_timeout, progress));
                 guard.details("via_upstream");
-                pass_on(answer, deadline, idle, dialect, view, upstream)
+                guard.answered(answer.head.version);
+                let on_trailers = trailers_fn(guard.trailers(), guard.view());
+                pass_on(answer, deadline, idle, dialect, view, upstream, on_trailers)
             }
             Err(failure) => {
+                if let Failure::Acquire(error) = &failure {
+                    guard.transport_failed(error.transport_failure());
+                }
                 let mut response = guard.local(&explain(&failure), dialect);
                 if let Some(changes) = changes {
                     changes.finish(route, &target, upstream, &mut response.head, cx, &guard.tries);
@@ -210,6 +223,16 @@ impl<I: Io> StreamHandler<I> {
     }
 }
 
+/// Notes what trailers say, if anybody wants to know.
+fn trailers_fn<I: Io>(trailers: Option<Rc<Trailers>>, view: &Rc<ChainView<I>>) -> Option<TrailersFn> {
+    let (trailers, view) = (trailers?, Rc::clone(view));
+    Some(Box::new(move |fields| {
+        if let Some(sinks) = &view.sinks {
+            trailers.note(fields, sinks);
+        }
+    }))
+}
+
 /// The upstream's answer as a response.
 fn pass_on<I: Io>(
     answer: Answer,
@@ -218,6 +241,7 @@ fn pass_on<I: Io>(
     dialect: Dialect,
     view: &ChainView<I>,
     upstream: &Rc<ClusterView<I>>,
+    on_trailers: Option<TrailersFn>,
 ) -> Response {
     let Answer { mut head, body, host, mark } = answer;
     let grpc = dialect == Dialect::Grpc;
@@ -231,13 +255,18 @@ fn pass_on<I: Io>(
     let body = match body {
         Answered::Complete(body) => body,
         Answered::Streaming { exchange, lease } => {
-            let on_trailers = (grpc && !counted).then(|| {
-                let upstream = Rc::clone(upstream);
+            let on_trailers = if grpc && !counted {
+                let (upstream, mut others) = (Rc::clone(upstream), on_trailers);
                 let told: TrailersFn = Box::new(move |trailers| {
                     upstream.count_grpc(trailers);
+                    if let Some(others) = &mut others {
+                        others(trailers);
+                    }
                 });
-                told
-            });
+                Some(told)
+            } else {
+                on_trailers
+            };
             Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers, watch, mark }))
         }
     };
@@ -299,8 +328,22 @@ fn explain_exchange(error: &ExchangeError) -> LocalReply {
     let details = error.details;
     match error.kind {
         ExchangeErrorKind::Closed => {
-            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "upstream connection termination", details)
-                .flag(ResponseFlag::UpstreamConnectionTermination)
+            // Envoy's words, where it has them: who closed what.
+            let (details, flag) = match details {
+                "connection_termination" | "transport_error" | "http2_goaway" => (
+                    "upstream_reset_before_response_started{connection_termination}",
+                    ResponseFlag::UpstreamConnectionTermination,
+                ),
+                "http2_remote_reset" | "http2_remote_error" | "http2_told_to_calm_down" => {
+                    ("upstream_reset_before_response_started{remote_reset}", ResponseFlag::UpstreamRemoteReset)
+                }
+                "http2_refused_stream" => (
+                    "upstream_reset_before_response_started{remote_refused_stream_reset}",
+                    ResponseFlag::UpstreamRemoteReset,
+                ),
+                other => (other, ResponseFlag::UpstreamConnectionTermination),
+            };
+            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "upstream connection termination", details).flag(flag)
         }
         ExchangeErrorKind::Protocol | ExchangeErrorKind::TooLarge => {
             LocalReply::new(StatusCode::BAD_GATEWAY, "upstream protocol error", details)
@@ -309,6 +352,8 @@ fn explain_exchange(error: &ExchangeError) -> LocalReply {
         ExchangeErrorKind::RequestBody => {
             let status = error.status.unwrap_or(StatusCode::BAD_REQUEST);
             let flag = match error.blame {
+                // The client has reset its stream, which is its right.
+                Blame::Downstream if details == "http2_remote_reset" => ResponseFlag::DownstreamRemoteReset,
                 Blame::Downstream => ResponseFlag::DownstreamProtocolError,
                 Blame::Upstream | Blame::Local => ResponseFlag::LocalReset,
             };

@@ -1,5 +1,6 @@
 //! The configuration as people write it. Unknown keys are errors everywhere.
 
+mod access_log;
 mod action;
 mod answers;
 mod balance;
@@ -21,6 +22,7 @@ use ringway_api::{ByteSize, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use access_log::{AccessLog, AccessLogOptions, AccessLogs, Comparison, LogFilter, LogFormat, LogRotation};
 pub use action::{
     Action, FallbackCluster, FallbackOn, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster,
 };
@@ -34,8 +36,7 @@ pub use edits::{AddedField, Append, FieldEdits};
 pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
-    AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
-    Transport,
+    ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, ProxyProtocol, SourceType, Transport,
 };
 pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
 pub use matches::{FieldMatch, IntegerRange, Match};
