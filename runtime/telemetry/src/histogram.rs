@@ -4,26 +4,31 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Cells per power of two: 2^4, so a cell is at most 1/16 of its values wide.
-const SUB_BITS: u32 = 4;
+/// Cells per power of two: 2^6, so a cell is at most 1/64 of its values wide and its middle within 1/128 of each.
+const SUB_BITS: u32 = 6;
 const SUB: usize = 1 << SUB_BITS;
 /// Values are below 2^32 microseconds, about 71 minutes; longer ones count as that.
 const VALUE_BITS: u32 = 32;
 const MAX_VALUE: u64 = (1 << VALUE_BITS) - 1;
-const CELLS: usize = SUB * (VALUE_BITS - SUB_BITS + 1) as usize;
+const OCTAVES: usize = (VALUE_BITS - SUB_BITS + 1) as usize;
+const CELLS: usize = SUB * OCTAVES;
 
 /// A histogram of durations, written by one thread.
 ///
-/// Resolution one microsecond, relative error of a quantile at most 1/16, range up to 71 minutes; 3.7 KB, taken at the
-/// first record, so that what is never used costs a pointer.
+/// Resolution one microsecond, relative error of a quantile below 1 %, range up to 71 minutes. What is never used costs
+/// a pointer, what is used 440 bytes and 512 for each power of two that its durations fall into: 4 KB, mostly.
 #[derive(Debug, Default)]
 pub struct Histogram(OnceLock<Box<Cells>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Cells {
-    counts: [AtomicU64; CELLS],
+    octaves: [OnceLock<Box<Octave>>; OCTAVES],
     sum_us: AtomicU64,
 }
+
+/// The cells of the values between two powers of two.
+#[derive(Debug)]
+struct Octave([AtomicU64; SUB]);
 
 /// What the histograms of some cores held when they were read.
 #[derive(Clone, Debug)]
@@ -42,9 +47,12 @@ impl Histogram {
     /// Counts one duration of so many microseconds.
     #[inline]
     pub fn record_us(&self, us: u64) {
-        let cells = self.0.get_or_init(Cells::boxed);
+        let cells = self.0.get_or_init(Box::default);
         let us = us.min(MAX_VALUE);
-        if let Some(cell) = cells.counts.get(cell_of(us)) {
+        let at = cell_of(us);
+        if let Some(octave) = cells.octaves.get(at / SUB)
+            && let Some(cell) = octave.get_or_init(Octave::boxed).0.get(at % SUB)
+        {
             cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
         }
         cells.sum_us.store(cells.sum_us.load(Relaxed).wrapping_add(us), Relaxed);
@@ -56,10 +64,10 @@ impl Histogram {
     }
 }
 
-impl Cells {
+impl Octave {
     #[cold]
     fn boxed() -> Box<Self> {
-        Box::new(Self { counts: [const { AtomicU64::new(0) }; CELLS], sum_us: AtomicU64::new(0) })
+        Box::new(Self([const { AtomicU64::new(0) }; SUB]))
     }
 }
 
@@ -73,8 +81,11 @@ impl HistogramReading {
     /// Adds what one core has recorded. Each cell is read once; what is recorded meanwhile may show in part.
     pub fn merge(&mut self, from: &Histogram) {
         let Some(cells) = from.0.get() else { return };
-        for (to, cell) in self.counts.iter_mut().zip(&cells.counts) {
-            *to = to.wrapping_add(cell.load(Relaxed));
+        for (counts, octave) in self.counts.chunks_mut(SUB).zip(&cells.octaves) {
+            let Some(octave) = octave.get() else { continue };
+            for (to, cell) in counts.iter_mut().zip(&octave.0) {
+                *to = to.wrapping_add(cell.load(Relaxed));
+            }
         }
         self.sum_us = self.sum_us.wrapping_add(cells.sum_us.load(Relaxed));
     }
@@ -124,10 +135,10 @@ impl HistogramReading {
     }
 }
 
-/// A histogram that holds any duration a [`Histogram`] can, with two significant digits.
+/// A histogram that holds any duration a [`Histogram`] can, with three significant digits.
 #[expect(clippy::expect_used, reason = "the bounds are constants, which a test tries")]
 pub(crate) fn empty_hdr() -> hdrhistogram::Histogram<u64> {
-    hdrhistogram::Histogram::new_with_bounds(1, MAX_VALUE, 2).expect("1 <= low, 2 * low <= high, digits <= 5")
+    hdrhistogram::Histogram::new_with_bounds(1, MAX_VALUE, 3).expect("1 <= low, 2 * low <= high, digits <= 5")
 }
 
 /// The cell that counts a value.
@@ -186,18 +197,48 @@ mod tests {
         assert_eq!((reading.count(), reading.sum_us()), (1, MAX_VALUE));
     }
 
+    /// A million latencies of many magnitudes over four cores: what a scrape says against what they were.
+    #[test]
+    fn percentiles_of_a_million_samples_agree_within_one_percent() {
+        let cores: [Histogram; 4] = Default::default();
+        let mut state = 42_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut exact: Vec<u64> = (0..1_000_000)
+            .map(|at| {
+                // Most take half a millisecond, one in a hundred a thousand times that: a log-uniform tail.
+                let base = 200.0 * 10_f64.powf(random() * if random() < 0.01 { 4.0 } else { 0.8 });
+                let us = base as u64;
+                cores[at % 4].record_us(us);
+                us
+            })
+            .collect();
+        exact.sort_unstable();
+        let mut merged = HistogramReading::default();
+        cores.iter().for_each(|core| merged.merge(core));
+        let read = merged.to_hdr();
+        assert_eq!(merged.count(), 1_000_000);
+        for quantile in [0.01, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999] {
+            let truth = exact[((exact.len() as f64 * quantile).ceil() as usize).max(1) - 1];
+            let told = read.value_at_quantile(quantile);
+            assert!(told.abs_diff(truth) as f64 <= truth as f64 * 0.01 + 1.0, "{quantile}: {told} and not {truth}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_value_is_known_to_a_sixteenth(us in 1..MAX_VALUE) {
+        fn a_value_is_known_to_one_percent(us in 1..MAX_VALUE) {
             let histogram = Histogram::default();
             histogram.record_us(us);
             let mut reading = HistogramReading::default();
             reading.merge(&histogram);
             let cell = cell_of(us);
             prop_assert!(first_value(cell) <= us && us <= last_value(cell));
-            prop_assert!((last_value(cell) - first_value(cell)) * 16 <= us);
+            prop_assert!((last_value(cell) - first_value(cell)) * 64 <= us);
             let read = reading.to_hdr().value_at_quantile(0.5);
-            prop_assert!(read.abs_diff(us) as f64 <= us as f64 / 16.0 + 1.0, "{} read as {}", us, read);
+            prop_assert!(read.abs_diff(us) as f64 <= us as f64 / 100.0 + 1.0, "{} read as {}", us, read);
         }
 
         #[test]
@@ -220,7 +261,7 @@ mod tests {
             let bounds: Vec<u64> = bounds.into_iter().collect();
             for (bound, seen) in bounds.iter().zip(merged.cumulative(&bounds)) {
                 let exact = samples.iter().filter(|(_, us)| us <= bound).count() as u64;
-                let sure = samples.iter().filter(|(_, us)| *us as f64 <= *bound as f64 * 15.0 / 16.0 - 1.0).count() as u64;
+                let sure = samples.iter().filter(|(_, us)| *us as f64 <= *bound as f64 * 63.0 / 64.0 - 1.0).count() as u64;
                 prop_assert!(sure <= seen && seen <= exact, "{} <= {} <= {}", sure, seen, exact);
             }
         }

@@ -146,7 +146,8 @@ impl<I: 'static> Cluster<I> {
         healthy.peek().is_some() && healthy.all(|host| host.is_cooling(now))
     }
 
-    /// Whether another request would be beyond the cluster's limit.
+    /// Whether another request would be beyond the cluster's limit. Takes a unit and gives it back: a step in this worker's
+    /// lease mostly, an atomic operation for small limits.
     pub fn is_full(&self) -> bool {
         Permit::of(&self.settings.requests).is_none()
     }

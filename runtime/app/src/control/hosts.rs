@@ -43,7 +43,6 @@ pub(super) fn of(cluster: &Cluster, node: &raw::Node, resolved: &Resolved) -> Ve
     let mut hosts = all(cluster, resolved);
     if let (true, Some(here)) = (cluster.raw.locality_failover, &node.locality) {
         for host in &mut hosts {
-            // Envoy's numbers end at 127; ours may be four times that, which nobody sees.
             host.priority = host.priority * 4 + distance(here, host.locality.as_deref());
         }
     }

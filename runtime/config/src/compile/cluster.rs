@@ -80,8 +80,8 @@ pub(super) fn endpoints(list: &[raw::Endpoint], path: &str) -> Result<Vec<Endpoi
         }
         let more = endpoint.more();
         let priority = more.map_or(0, |more| more.priority);
-        if priority > 127 {
-            return Err(Fault::new(format!("{path}.priority"), "at most 127"));
+        if priority > 31 {
+            return Err(Fault::new(format!("{path}.priority"), "at most 31"));
         }
         let locality = more.and_then(|more| more.locality.clone());
         let metadata = more.and_then(|more| action::metadata([&more.metadata]));

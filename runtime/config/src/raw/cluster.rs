@@ -250,7 +250,7 @@ pub struct WeightedEndpoint {
     /// Its share of the requests, at least 1.
     #[serde(default = "one")]
     pub weight: u32,
-    /// Hosts of a higher number are used when those of a lower one are not enough; up to 127.
+    /// Hosts of a higher number are used when those of a lower one are not enough; up to 31.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: u32,
     /// Where it is.
