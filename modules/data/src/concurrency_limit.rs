@@ -114,6 +114,10 @@ impl StreamFilter for ConcurrencyLimit {
         Action::Reply(Box::new(reply.flag(ResponseFlag::UpstreamOverflow)))
     }
 
+    fn settle(&self) {
+        self.permits.settle();
+    }
+
     fn on_response(&self, state: &mut State, response: &mut Response, _: &StreamCx) {
         if let Some(running) = state.0.take() {
             response.body = hold(std::mem::take(&mut response.body), running);

@@ -108,6 +108,10 @@ impl StreamFilter for LocalRateLimit {
         Action::Reply(Box::new(if exhausted { reply.grpc_status(RESOURCE_EXHAUSTED) } else { reply }))
     }
 
+    fn settle(&self) {
+        self.general.iter().chain(self.special.iter().flatten()).for_each(Lease::settle);
+    }
+
     fn on_response(&self, state: &mut State, response: &mut Response, _: &StreamCx) {
         let headers = &mut response.head.headers;
         let mut set = |name: &str, value: &[u8]| {

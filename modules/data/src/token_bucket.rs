@@ -63,6 +63,8 @@ pub(crate) struct Lease {
     bucket: Arc<TokenBucket>,
     /// Taken from the bucket and not yet granted.
     spare: Cell<u64>,
+    /// What was spare at the last [`settle`](Self::settle).
+    settled: Cell<u64>,
 }
 
 /// What is left of a bucket.
@@ -171,7 +173,7 @@ impl TokenBucket {
 
     /// The part of one worker.
     pub(crate) fn lease(self: &Arc<Self>) -> Lease {
-        Lease { bucket: Arc::clone(self), spare: Cell::new(0) }
+        Lease { bucket: Arc::clone(self), spare: Cell::new(0), settled: Cell::new(0) }
     }
 
     /// Takes so many tokens whether they are there or not; how long until they are. Who has waited so long before it
@@ -216,9 +218,23 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Gives back what is spare, if it was so at the last call too: others may use it.
+    pub(crate) fn settle(&self) {
+        if self.spare.get() > 0 && self.spare.get() == self.settled.get() {
+            self.give_back();
+        }
+        self.settled.set(self.spare.get());
+    }
+
+    fn give_back(&self) {
+        // It was added there before.
+        self.bucket.taken.0.fetch_sub(self.spare.replace(0), Relaxed);
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        // It was added there before.
-        self.bucket.taken.0.fetch_sub(self.spare.get(), Relaxed);
+        self.give_back();
     }
 }

@@ -122,6 +122,10 @@ pub trait StreamFilter: Sized + 'static {
     fn on_response(&self, state: &mut Self::State, response: &mut Response, cx: &StreamCx) {
         let _ = (state, response, cx);
     }
+
+    /// Gives back what this worker holds of what all of them share and has not used since it was called last. Called
+    /// twice after every stretch of work, half a second or so apart, so that nothing is held by a worker that rests.
+    fn settle(&self) {}
 }
 
 /// A [`StreamFilter`] on its worker, with its type erased.
@@ -131,6 +135,9 @@ pub trait DynFilter {
 
     /// For the filter that takes its place.
     fn as_any(&self) -> &dyn Any;
+
+    /// As [`StreamFilter::settle`].
+    fn settle(&self);
 }
 
 /// A filter at work on one stream.
@@ -155,6 +162,10 @@ impl<F: StreamFilter> DynFilter for F {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn settle(&self) {
+        StreamFilter::settle(self);
     }
 }
 

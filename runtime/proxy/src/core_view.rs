@@ -159,6 +159,8 @@ impl<I: Io> CoreView<I> {
     /// Returns unused shares of process-wide limits; for the worker's tick.
     pub fn settle(&self) {
         self.clusters.iter().for_each(|view| view.cluster.settle());
+        let views = self.listeners.values().map(|listener| listener.view());
+        views.for_each(|view| view.chains.iter().for_each(|chain| chain.view().filters.settle()));
     }
 }
 

@@ -54,6 +54,13 @@ impl FilterSets {
         Self { usual: usual.into_iter().flatten().collect(), by_route, index }
     }
 
+    /// Has all of them give back what they do not use.
+    pub(crate) fn settle(&self) {
+        self.usual.iter().for_each(|named| named.filter.settle());
+        let own = self.by_route.iter().flat_map(|set| set.iter()).filter(|named| named.of_route);
+        own.for_each(|named| named.filter.settle());
+    }
+
     /// The filters for a route's set, or the usual ones.
     pub(crate) fn of(&self, set: Option<u32>) -> &Rc<[NamedFilter]> {
         set.and_then(|set| self.by_route.get(set as usize)).unwrap_or(&self.usual)

@@ -36,6 +36,26 @@ fn a_worker_whose_clock_is_behind_takes_nothing_twice() {
     assert!(two.try_take(early + 100 * MS) && !one.try_take(late + 50 * MS));
 }
 
+#[test]
+fn a_worker_that_rests_gives_its_lease_back() {
+    let now = Time(5_000_000_000);
+    let bucket = Arc::new(TokenBucket::new(rate(64_000, 1, 1_000_000), 2, now));
+    assert!(bucket.error() > 0, "workers lease several at once");
+    let (rests, works) = (bucket.lease(), bucket.lease());
+    assert!(rests.try_take(now));
+    rests.settle();
+    rests.settle();
+    assert_eq!((0..70_000).filter(|_| works.try_take(now)).count(), 63_999);
+    // One that works keeps what it has.
+    let bucket = Arc::new(TokenBucket::new(rate(64_000, 1, 1_000_000), 2, now));
+    let lease = bucket.lease();
+    for _ in 0..10 {
+        assert!(lease.try_take(now));
+        lease.settle();
+    }
+    assert!(lease.quota(now).remaining == 63_990);
+}
+
 /// Any number of workers, with clocks that are a little apart, asking at random: what is granted fits a bucket that is larger
 /// by the stated error, and where there is always demand, it is all that a bucket smaller by that much would grant.
 #[test]
