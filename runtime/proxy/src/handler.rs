@@ -61,6 +61,8 @@ impl<I: Io> StreamHandler<I> {
             Err(reply) => return Some(guard.local(&reply, Dialect::of(&request.head))),
         };
 
+        target.iter().for_each(|target| guard.routed(target));
+
         // === request filters ===
         let mut filters = Filters::new(view.filters_of(target.as_ref()));
         let mut action = filters.on_request(request, cx);
@@ -73,12 +75,12 @@ impl<I: Io> StreamHandler<I> {
         let dialect = Dialect::of(&request.head);
         if filters.reroute() {
             match view.find(&mut request.head, &cx.conn.info.peer, env.random()) {
-                Ok(again) => target = again,
+                Ok(again) => {
+                    target = again;
+                    target.iter().for_each(|target| guard.routed(target));
+                }
                 Err(reply) => action = Action::Reply(Box::new(reply)),
             }
-        }
-        if let Some(target) = &target {
-            guard.routed(target);
         }
         let mut response = match action {
             Action::Reply(reply) => guard.local(&reply, dialect),
