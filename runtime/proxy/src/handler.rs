@@ -60,8 +60,7 @@ impl<I: Io> StreamHandler<I> {
             Ok(target) => target,
             Err(reply) => return Some(guard.local(&reply, Dialect::of(&request.head))),
         };
-
-        target.iter().for_each(|target| guard.routed(target));
+        guard.found(target);
 
         // === request filters ===
         let mut filters = Filters::new(view.filters_of(target.as_ref()));
@@ -77,7 +76,7 @@ impl<I: Io> StreamHandler<I> {
             match view.find(&mut request.head, &cx.conn.info.peer, env.random()) {
                 Ok(again) => {
                     target = again;
-                    target.iter().for_each(|target| guard.routed(target));
+                    guard.found(target);
                 }
                 Err(reply) => action = Action::Reply(Box::new(reply)),
             }
