@@ -119,6 +119,11 @@ impl<I: Io> StreamGuard<I> {
         Some(self.captured.get_or_insert_default())
     }
 
+    /// Where it goes, if anywhere.
+    pub(crate) fn found(&mut self, target: Option<Target>) {
+        self.target = target;
+    }
+
     pub(crate) fn routed(&mut self, target: &Target) {
         self.target = Some(*target);
     }

@@ -60,6 +60,7 @@ impl<I: Io> StreamHandler<I> {
             Ok(target) => target,
             Err(reply) => return Some(guard.local(&reply, Dialect::of(&request.head))),
         };
+        guard.found(target);
 
         // === request filters ===
         let mut filters = Filters::new(view.filters_of(target.as_ref()));
@@ -73,12 +74,12 @@ impl<I: Io> StreamHandler<I> {
         let dialect = Dialect::of(&request.head);
         if filters.reroute() {
             match view.find(&mut request.head, &cx.conn.info.peer, env.random()) {
-                Ok(again) => target = again,
+                Ok(again) => {
+                    target = again;
+                    guard.found(target);
+                }
                 Err(reply) => action = Action::Reply(Box::new(reply)),
             }
-        }
-        if let Some(target) = &target {
-            guard.routed(target);
         }
         let mut response = match action {
             Action::Reply(reply) => guard.local(&reply, dialect),
