@@ -14,7 +14,7 @@ const PROTOCOLS: &[ProtocolSpec] = &[ProtocolSpec::of::<Http1>()];
 const BALANCERS: &[BalancerSpec] =
     &[BalancerSpec::of::<RoundRobin>(), BalancerSpec::of::<LeastRequest>(), BalancerSpec::of::<Random>()];
 const CATALOG: Catalog =
-    Catalog { protocols: PROTOCOLS, filters: &[], balancers: BALANCERS, check_log_format: |_| Ok(()) };
+    Catalog { protocols: PROTOCOLS, filters: &[], balancers: BALANCERS, check_access_log: |_| Ok(()) };
 
 fuzz_target!(|text: &str| {
     match compile("fuzz", text, &CATALOG, None) {

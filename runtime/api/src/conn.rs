@@ -56,12 +56,19 @@ pub struct ConnInfo {
     pub direct_peer: Option<Rc<Address>>,
     /// What TLS has established; `None` in plaintext.
     pub tls: Option<Rc<TlsInfo>>,
+    /// The name that a ClientHello asked for which was looked at and passed on; see [`server_name`](Self::server_name).
+    pub sniffed_name: Option<Box<str>>,
 }
 
 impl ConnInfo {
     /// The facts of a plaintext connection.
     pub fn new(id: u64, local: impl Into<Rc<Address>>, peer: Address) -> Self {
-        Self { id, local: local.into(), peer, direct_peer: None, tls: None }
+        Self { id, local: local.into(), peer, direct_peer: None, tls: None, sniffed_name: None }
+    }
+
+    /// The name that the client asked for (TLS SNI), whoever ends TLS.
+    pub fn server_name(&self) -> Option<&str> {
+        self.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).or(self.sniffed_name.as_deref())
     }
 
     /// The scheme that requests on it have.

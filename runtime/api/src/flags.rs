@@ -3,7 +3,7 @@
 use std::fmt;
 
 macro_rules! flags {
-    ($($variant:ident = $code:literal, $long:literal;)*) => {
+    ($($variant:ident = $code:literal, $name:literal, $long:literal;)*) => {
         /// Why a response is not simply what the upstream said.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -19,39 +19,49 @@ macro_rules! flags {
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
+
+            /// Envoy's long name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The flag with this short code or long name.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|flag| flag.code() == text || flag.name() == text)
+            }
         }
     };
 }
 
 flags! {
-    FailedLocalHealthCheck = "LH", "local service failed health check";
-    NoHealthyUpstream = "UH", "no healthy upstream host in the cluster";
-    UpstreamRequestTimeout = "UT", "upstream request timeout";
-    LocalReset = "LR", "connection local reset";
-    UpstreamRemoteReset = "UR", "upstream remote reset";
-    UpstreamConnectionFailure = "UF", "upstream connection failure";
-    UpstreamConnectionTermination = "UC", "upstream connection termination";
-    UpstreamOverflow = "UO", "upstream overflow: a circuit breaker";
-    NoRoute = "NR", "no route configured for the request";
-    DelayInjected = "DI", "request delayed by fault injection";
-    FaultInjected = "FI", "request aborted by fault injection";
-    RateLimited = "RL", "request rate limited locally";
-    UnauthorizedExternal = "UAEX", "denied by the external authorization service";
-    RateLimitServiceError = "RLSE", "rate limit service error";
-    DownstreamConnectionTermination = "DC", "downstream connection termination";
-    UpstreamRetryLimitExceeded = "URX", "upstream retry limit exceeded";
-    StreamIdleTimeout = "SI", "stream idle timeout";
-    InvalidEnvoyRequestHeaders = "IH", "a strictly checked header held an invalid value";
-    DownstreamProtocolError = "DPE", "downstream protocol error";
-    UpstreamMaxStreamDurationReached = "UMSDR", "upstream request reached its maximum duration";
-    NoFilterConfigFound = "NFCF", "a filter's configuration was missing";
-    DurationTimeout = "DT", "the stream reached its maximum duration";
-    UpstreamProtocolError = "UPE", "upstream protocol error";
-    NoClusterFound = "NC", "upstream cluster not found";
-    OverloadManagerTerminated = "OM", "terminated by the overload manager";
-    DnsResolutionFailed = "DF", "name resolution failed";
-    DropOverload = "DO", "dropped by the load assignment's overload policy";
-    DownstreamRemoteReset = "DR", "downstream remote reset";
+    FailedLocalHealthCheck = "LH", "FailedLocalHealthCheck", "local service failed health check";
+    NoHealthyUpstream = "UH", "NoHealthyUpstream", "no healthy upstream host in the cluster";
+    UpstreamRequestTimeout = "UT", "UpstreamRequestTimeout", "upstream request timeout";
+    LocalReset = "LR", "LocalReset", "connection local reset";
+    UpstreamRemoteReset = "UR", "UpstreamRemoteReset", "upstream remote reset";
+    UpstreamConnectionFailure = "UF", "UpstreamConnectionFailure", "upstream connection failure";
+    UpstreamConnectionTermination = "UC", "UpstreamConnectionTermination", "upstream connection termination";
+    UpstreamOverflow = "UO", "UpstreamOverflow", "upstream overflow: a circuit breaker";
+    NoRoute = "NR", "NoRouteFound", "no route configured for the request";
+    DelayInjected = "DI", "DelayInjected", "request delayed by fault injection";
+    FaultInjected = "FI", "FaultInjected", "request aborted by fault injection";
+    RateLimited = "RL", "RateLimited", "request rate limited locally";
+    UnauthorizedExternal = "UAEX", "UnauthorizedExternalService", "denied by the external authorization service";
+    RateLimitServiceError = "RLSE", "RateLimitServiceError", "rate limit service error";
+    DownstreamConnectionTermination = "DC", "DownstreamConnectionTermination", "downstream connection termination";
+    UpstreamRetryLimitExceeded = "URX", "UpstreamRetryLimitExceeded", "upstream retry limit exceeded";
+    StreamIdleTimeout = "SI", "StreamIdleTimeout", "stream idle timeout";
+    InvalidEnvoyRequestHeaders = "IH", "InvalidEnvoyRequestHeaders", "a strictly checked header held an invalid value";
+    DownstreamProtocolError = "DPE", "DownstreamProtocolError", "downstream protocol error";
+    UpstreamMaxStreamDurationReached = "UMSDR", "UpstreamMaxStreamDurationReached", "upstream request reached its maximum duration";
+    NoFilterConfigFound = "NFCF", "NoFilterConfigFound", "a filter's configuration was missing";
+    DurationTimeout = "DT", "DurationTimeout", "the stream reached its maximum duration";
+    UpstreamProtocolError = "UPE", "UpstreamProtocolError", "upstream protocol error";
+    NoClusterFound = "NC", "NoClusterFound", "upstream cluster not found";
+    OverloadManagerTerminated = "OM", "OverloadManagerTerminated", "terminated by the overload manager";
+    DnsResolutionFailed = "DF", "DnsResolutionFailed", "name resolution failed";
+    DropOverload = "DO", "DropOverLoad", "dropped by the load assignment's overload policy";
+    DownstreamRemoteReset = "DR", "DownstreamRemoteReset", "downstream remote reset";
 }
 
 /// A set of [`ResponseFlag`]s; prints as `UF,URX`, or `-` when empty.
@@ -70,6 +80,11 @@ impl ResponseFlags {
     /// The set of one flag.
     pub const fn of(flag: ResponseFlag) -> Self {
         Self(1 << flag as u32)
+    }
+
+    /// Whether the sets have a flag in common.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Both sets.
@@ -118,6 +133,12 @@ mod tests {
         flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
         flags.insert(ResponseFlag::UpstreamConnectionFailure);
         assert_eq!(flags.to_string(), "UF,URX");
+        assert!(flags.intersects(ResponseFlags::of(ResponseFlag::UpstreamRetryLimitExceeded)));
+        assert!(!flags.intersects(ResponseFlags::of(ResponseFlag::NoRoute)));
+        for flag in ResponseFlag::ALL {
+            assert_eq!(ResponseFlag::parse(flag.code()), Some(*flag));
+            assert_eq!(ResponseFlag::parse(flag.name()), Some(*flag));
+        }
         assert!(ResponseFlag::ALL.len() <= 32);
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fmt::Write;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A stream that TLS has been established on.
 #[derive(Debug)]
@@ -27,7 +29,8 @@ pub struct TlsInfo {
     /// The session was resumed: no certificate was shown in this handshake; `peer` is from the first one.
     pub resumed: bool,
     /// The peer's certificate, verified.
-    pub peer: Option<Rc<PeerCertificate>>,
+    /// An `Arc` so that a report of a stream can take it along to the control plane.
+    pub peer: Option<Arc<PeerCertificate>>,
 }
 
 /// The leaf certificate that a peer has shown and that has been verified.
@@ -39,6 +42,14 @@ pub struct PeerCertificate {
     pub sha256: [u8; 32],
     /// The subject as RFC 4514 writes it; empty when there is none.
     pub subject: Box<str>,
+    /// The issuer, likewise.
+    pub issuer: Box<str>,
+    /// The serial number, most significant byte first, without leading zeros.
+    pub serial: Box<[u8]>,
+    /// It is valid from then on.
+    pub not_before: SystemTime,
+    /// It is valid until then.
+    pub not_after: SystemTime,
     /// Subject alternative names that are URIs, such as SPIFFE identities.
     pub uri_sans: Vec<Box<str>>,
     /// Subject alternative names that are host names.
@@ -55,6 +66,39 @@ impl PeerCertificate {
         }
         text
     }
+
+    /// Appends a certificate (DER) as PEM (RFC 7468), URL-encoded.
+    pub fn url_encoded_pem(der: &[u8], text: &mut String) {
+        text.push_str("-----BEGIN%20CERTIFICATE-----%0A");
+        for line in base64(der).as_bytes().chunks(64) {
+            for byte in line {
+                match byte {
+                    b'+' => text.push_str("%2B"),
+                    b'/' => text.push_str("%2F"),
+                    b'=' => text.push_str("%3D"),
+                    byte => text.push(char::from(*byte)),
+                }
+            }
+            text.push_str("%0A");
+        }
+        text.push_str("-----END%20CERTIFICATE-----%0A");
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit)) as usize & 63;
+            let letter = DIGITS.get(index).filter(|_| digit <= group.len()).copied().unwrap_or(b'=');
+            text.push(char::from(letter));
+        }
+    }
+    text
 }
 
 impl fmt::Debug for PeerCertificate {

@@ -18,14 +18,14 @@ mod snapshot;
 mod store;
 
 pub use chain::{ChainMatcher, ConnFacts};
-pub use compile::{Catalog, compile, parse};
+pub use compile::{Catalog, compile, header_matcher, parse};
 pub use error::ConfigError;
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use retry::{RateLimited, ResetFormat, RetryOn, RetryOns, RetryPolicy};
 pub use route::{
-    Asked, DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite, Picked,
-    Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost, cookie,
-    parameter,
+    Asked, DirectResponse, Edit, Edits, FieldMatcher, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite,
+    Picked, Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost,
+    cookie, parameter,
 };
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};

@@ -92,46 +92,16 @@ fn quoted(text: &mut String, key: &str, value: &str) {
     }
 }
 
-/// `;key="..."` with the certificates as PEM (RFC 7468), URL-encoded.
+/// `;key="..."` with the certificates as PEM, URL-encoded.
 fn encoded(text: &mut String, key: &str, chain: &[Box<[u8]>]) {
     text.extend([";", key, "=\""]);
-    for der in chain {
-        text.push_str("-----BEGIN%20CERTIFICATE-----%0A");
-        for line in base64(der).as_bytes().chunks(64) {
-            for byte in line {
-                match byte {
-                    b'+' => text.push_str("%2B"),
-                    b'/' => text.push_str("%2F"),
-                    b'=' => text.push_str("%3D"),
-                    byte => text.push(char::from(*byte)),
-                }
-            }
-            text.push_str("%0A");
-        }
-        text.push_str("-----END%20CERTIFICATE-----%0A");
-    }
+    chain.iter().for_each(|der| PeerCertificate::url_encoded_pem(der, text));
     text.push('"');
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit)) as usize & 63;
-            let letter = DIGITS.get(index).filter(|_| digit <= group.len()).copied().unwrap_or(b'=');
-            text.push(char::from(letter));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -140,10 +110,14 @@ mod tests {
             chain: vec![b"leaf".as_slice().into(), b"issuer".as_slice().into()],
             sha256: [0xab; 32],
             subject: "CN=web,O=\"x\"".into(),
+            issuer: "CN=ca".into(),
+            serial: [1].as_slice().into(),
+            not_before: std::time::UNIX_EPOCH,
+            not_after: std::time::UNIX_EPOCH,
             uri_sans: vec!["spiffe://a/ns/b".into()],
             dns_sans: vec!["a.example".into(), "b.example".into()],
         };
-        TlsInfo { peer: Some(Rc::new(peer)), ..TlsInfo::default() }
+        TlsInfo { peer: Some(Arc::new(peer)), ..TlsInfo::default() }
     }
 
     fn marked(policy: &ClientCert, there: Option<&str>, tls: Option<&TlsInfo>) -> Option<String> {

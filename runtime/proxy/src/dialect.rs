@@ -8,9 +8,10 @@ use ringway_config::Forward;
 use crate::grpc;
 
 /// A language.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// Status codes, and fields that tell the way a message took.
+    #[default]
     Http,
     /// gRPC over HTTP: its status is a field or a trailer.
     Grpc,

@@ -95,6 +95,8 @@ impl Facts<'_> {
         record.downstream_direct_remote = Some(info.direct_peer.as_deref().unwrap_or(&info.peer));
         record.downstream_local = Some(&*info.local);
         record.connection_id = Some(info.id);
+        record.tls = info.tls.as_deref();
+        record.requested_server_name = info.server_name();
         record.route_name = self.route.name.as_deref();
         record.upstream_cluster = self.cluster;
         record.upstream_host = self.host;

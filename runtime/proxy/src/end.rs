@@ -1,21 +1,27 @@
 //! The end of a stream: counted and logged exactly once, also when it is cancelled.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Address, ConnCx, EndReason, Io, LocalReply, LocalSource, Observer, RequestHead, Response, ResponseFlag,
+    Address, ConnCx, EndReason, Headers, Io, LocalReply, LocalSource, Observer, RequestHead, Response, ResponseFlag,
     ResponseFlags, ResponseHead, StreamCx, StreamEnd, Time, Version,
 };
 use ringway_config::Route;
-use ringway_telemetry::{Captured, StreamRecord};
+use ringway_telemetry::{Captured, Field, StreamRecord};
 
 use crate::attempt::{RequestProgress, Tries};
 use crate::dialect::Dialect;
 use crate::edits::{self, Facts};
+use crate::grpc;
 use crate::sinks::ChainSinks;
 use crate::timeline::Timeline;
 use crate::view::{ChainView, Target};
+
+const DC: ResponseFlags = ResponseFlags::of(ResponseFlag::DownstreamConnectionTermination);
+const DR: ResponseFlags = ResponseFlags::of(ResponseFlag::DownstreamRemoteReset);
+const SI: ResponseFlags = ResponseFlags::of(ResponseFlag::StreamIdleTimeout);
 
 /// Watches one stream from its head to its end. Dropped before its end was told, it is a downstream disconnect.
 pub(crate) struct StreamGuard<I: Io> {
@@ -36,13 +42,30 @@ pub(crate) struct StreamGuard<I: Io> {
 /// What sinks need of the messages; made only when there are any.
 #[derive(Default)]
 struct Captures {
-    method: Method,
+    method: Option<Method>,
     path: Box<[u8]>,
     authority: Box<[u8]>,
-    version: Version,
+    version: Option<Version>,
+    dialect: Dialect,
     request: Captured,
     response: Captured,
     header_bytes: (usize, usize),
+    /// Of a gRPC call: what the response's head says.
+    grpc_status: Option<u32>,
+    trailers: Option<Rc<Trailers>>,
+    /// The content of a reply of ours.
+    local_body: Option<&'static str>,
+    /// What the host spoke.
+    spoken: Option<Version>,
+    /// Why no connection to it came about.
+    transport_failure: Option<&'static str>,
+}
+
+/// What a response's trailers say. Shared with the body, which sees them.
+#[derive(Default)]
+pub(crate) struct Trailers {
+    captured: RefCell<Captured>,
+    grpc_status: Cell<Option<u32>>,
 }
 
 impl<I: Io> StreamGuard<I> {
@@ -74,15 +97,24 @@ impl<I: Io> StreamGuard<I> {
     pub(crate) fn capture_request(&mut self, head: &RequestHead) {
         let Some(sinks) = &self.view.sinks else { return };
         let find = |name: &http::HeaderName| head.headers.first(name.as_str());
+        let wanted = |field, bytes: &[u8]| if sinks.needs().has(field) { bytes.into() } else { Box::default() };
+        let calls = sinks.needs().has(Field::Call) || sinks.needs().has(Field::GrpcStatus);
         self.captured = Some(Box::new(Captures {
-            method: head.method.clone(),
-            path: head.path_and_query().into(),
-            authority: head.authority().into(),
-            version: head.version,
+            method: Some(head.method.clone()),
+            path: wanted(Field::Path, head.path_and_query()),
+            authority: wanted(Field::Authority, head.authority()),
+            version: Some(head.version),
+            dialect: if calls { Dialect::of(head) } else { Dialect::Http },
             request: Captured::capture(sinks.request_headers(), find),
             header_bytes: (head.headers.wire_len(), 0),
             ..Captures::default()
         }));
+    }
+
+    /// What sinks need, where there are any.
+    fn captures(&mut self) -> Option<&mut Captures> {
+        self.view.sinks.as_ref()?;
+        Some(self.captured.get_or_insert_default())
     }
 
     pub(crate) fn routed(&mut self, target: &Target) {
@@ -94,6 +126,27 @@ impl<I: Io> StreamGuard<I> {
             timeline.request_ended();
         }
         (self.received, self.progress) = (received, progress);
+    }
+
+    /// Notes the head of the host's answer.
+    pub(crate) fn answered(&mut self, version: Version) {
+        if let Some(captures) = self.captures() {
+            captures.spoken = Some(version);
+        }
+    }
+
+    /// Notes why there is no answer, as far as the transport is to blame.
+    pub(crate) fn transport_failed(&mut self, why: Option<&'static str>) {
+        if let Some(captures) = self.captures() {
+            captures.transport_failure = why;
+        }
+    }
+
+    /// Where what trailers say is to be noted, if anybody wants to know.
+    pub(crate) fn trailers(&mut self) -> Option<Rc<Trailers>> {
+        let wanted = self.view.sinks.as_ref().is_some_and(ChainSinks::want_trailers);
+        let captures = self.captures().filter(|_| wanted)?;
+        Some(Rc::clone(captures.trailers.get_or_insert_default()))
     }
 
     /// Notes flags that filters want it logged with.
@@ -113,6 +166,9 @@ impl<I: Io> StreamGuard<I> {
             let find = |name: &http::HeaderName| head.headers.first(name.as_str());
             captures.response = Captured::capture(sinks.response_headers(), find);
             captures.header_bytes.1 = head.headers.wire_len();
+            if captures.dialect == Dialect::Grpc {
+                captures.grpc_status = grpc::status(&head.headers);
+            }
         }
         if let Some(timeline) = &self.tries.timeline {
             timeline.response_begins();
@@ -128,6 +184,9 @@ impl<I: Io> StreamGuard<I> {
         self.view.forward.mark_local(&mut response.head.headers);
         self.flags = self.flags.union(reply.flags);
         self.details = reply.details;
+        if let Some(captures) = self.captures() {
+            captures.local_body = Some(reply.body).filter(|body| !body.is_empty());
+        }
         response
     }
 
@@ -176,9 +235,14 @@ impl<I: Io> StreamGuard<I> {
         }
         match reason {
             EndReason::Complete => {}
-            EndReason::Downstream(_) => {
+            EndReason::Downstream(why) => {
                 http.downstream_rq_rx_reset.inc();
-                self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
+                (self.details, self.flags) = match *why {
+                    "stream_idle_timeout" => (*why, self.flags.union(SI)),
+                    "http2_remote_reset" => ("http2.remote_reset", self.flags.union(DR)),
+                    // Whether it closed or reset the connection: Envoy's word for both.
+                    _ => ("downstream_remote_disconnect", self.flags.union(DC)),
+                };
             }
             EndReason::Body(error) => {
                 http.downstream_rq_tx_reset.inc();
@@ -210,18 +274,30 @@ impl<I: Io> StreamGuard<I> {
 
     fn tell(&self, sinks: &ChainSinks, took: std::time::Duration, sent: u64, received: u64) {
         let start = self.conn.env.wall().checked_sub(took).unwrap_or(std::time::UNIX_EPOCH);
+        let (needs, info) = (sinks.needs(), &self.conn.info);
         let mut record = StreamRecord::new(start);
+        let trailers = self.captured.as_ref().and_then(|captures| captures.trailers.as_deref());
+        let trailers_captured = trailers.map(|trailers| trailers.captured.borrow());
         let upstream_local: Option<&Address> = self.tries.local.as_ref().map(|conn| &*conn.info.local);
         record.duration = took;
         if let Some(captures) = &self.captured {
-            record.method = Some(captures.method.as_str());
-            record.path = Some(&captures.path);
+            record.method = captures.method.as_ref().map(Method::as_str);
+            record.path = Some(&*captures.path).filter(|path| !path.is_empty());
             record.authority = Some(&captures.authority).filter(|text| !text.is_empty()).map(AsRef::as_ref);
-            record.protocol = Some(captures.version);
+            record.protocol = captures.version;
+            record.upstream_protocol = captures.spoken;
+            record.upstream_transport_failure = captures.transport_failure;
+            record.local_reply_body = captures.local_body;
             record.request_headers = &captures.request;
             record.response_headers = &captures.response;
             record.request_headers_bytes = captures.header_bytes.0 as u64;
             record.response_headers_bytes = captures.header_bytes.1 as u64;
+            record.is_call = captures.dialect != Dialect::Http;
+            if captures.dialect == Dialect::Grpc {
+                let told = trailers.and_then(|trailers| trailers.grpc_status.get()).or(captures.grpc_status);
+                let of_http = |status: StatusCode| grpc::status_of_http(status.as_u16());
+                record.grpc_status = told.or(self.status.map(of_http));
+            }
         }
         record.scheme = Some(self.conn.info.scheme().as_str());
         record.response_code = self.status.map(|status| status.as_u16());
@@ -230,22 +306,45 @@ impl<I: Io> StreamGuard<I> {
         record.bytes_received = received;
         record.bytes_sent = sent;
         if let Some(target) = &self.target {
+            let virtual_host = self.view.routes.as_ref().and_then(|routes| routes.virtual_host(target.at));
+            record.virtual_host = virtual_host.and_then(|host| host.name.as_deref());
             record.route_name = self.view.route(target).and_then(|route| route.name.as_deref());
             record.upstream_cluster = target.cluster.and_then(|at| self.view.cluster(at)).map(|cluster| &*cluster.name);
         }
         record.upstream_host = self.tries.host.as_ref();
         record.upstream_local = upstream_local;
         record.upstream_attempts = self.tries.count;
-        record.downstream_remote = Some(&self.conn.info.peer);
-        record.downstream_direct_remote = Some(self.conn.info.direct_peer.as_deref().unwrap_or(&self.conn.info.peer));
-        record.downstream_local = Some(&*self.conn.info.local);
-        record.connection_id = Some(self.conn.info.id);
+        record.filter_chain = Some(&*self.view.name).filter(|name| !name.is_empty());
+        record.requested_server_name = info.server_name();
+        if let Some(trailers) = &trailers_captured {
+            record.response_trailers = trailers;
+        }
+        if let Some(conn) = &self.tries.local {
+            record.upstream_connection_id = Some(conn.info.id);
+            record.upstream_tls = conn.info.tls.as_deref().filter(|_| needs.has(Field::UpstreamTls));
+        }
+        record.tls = info.tls.as_deref().filter(|_| needs.has(Field::DownstreamTls));
+        record.stream_id = sinks.id(Field::StreamId, &*self.conn.env);
+        record.unique_id = sinks.id(Field::UniqueId, &*self.conn.env);
+        record.downstream_remote = Some(&info.peer);
+        record.downstream_direct_remote = Some(info.direct_peer.as_deref().unwrap_or(&info.peer));
+        record.downstream_local = Some(&*info.local);
+        record.connection_id = Some(info.id);
         match &self.tries.timeline {
             None => sinks.ended(&record),
             Some(timeline) => timeline.read(took, |timings, attempts| {
                 sinks.ended(&StreamRecord { timings, attempts, ..record });
             }),
         }
+    }
+}
+
+impl Trailers {
+    /// Notes the trailers of a response.
+    pub(crate) fn note(&self, trailers: &Headers, sinks: &ChainSinks) {
+        let find = |name: &http::HeaderName| trailers.first(name.as_str());
+        *self.captured.borrow_mut() = Captured::capture(&sinks.needs().response_trailers, find);
+        self.grpc_status.set(grpc::status(trailers));
     }
 }
 

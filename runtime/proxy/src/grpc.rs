@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ringway_api::RequestHead;
+use ringway_api::{Headers, RequestHead};
 
 /// The deadline's field.
 const TIMEOUT: &str = "grpc-timeout";
@@ -46,6 +46,23 @@ pub(crate) fn tell_deadline(head: &mut RequestHead, left: Duration) {
     if head.headers.first(TRIPLE_TIMEOUT).is_some() {
         let set = head.headers.set(TRIPLE_TIMEOUT, left.as_millis().to_string().as_bytes());
         debug_assert!(set.is_ok(), "digits");
+    }
+}
+
+/// The status that fields tell, if they do.
+pub(crate) fn status(fields: &Headers) -> Option<u32> {
+    std::str::from_utf8(fields.first("grpc-status")?).ok()?.parse().ok()
+}
+
+/// The status of a call whose response says none ("HTTP to gRPC Status Code Mapping").
+pub(crate) const fn status_of_http(status: u16) -> u32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::changes::Changes;
 use crate::dialect::{self, Dialect};
 use crate::direct;
 use crate::edits::{self, Facts};
-use crate::end::StreamGuard;
+use crate::end::{StreamGuard, Trailers};
 use crate::filters::Filters;
 use crate::grpc;
 use crate::health;
@@ -196,9 +196,14 @@ impl<I: Io> StreamHandler<I> {
                 let accepted = tunnel.is_some_and(|tunnel| tunnel.accepts(answer.head.status));
                 let idle = accepted.then(|| IdleLimit::new(forward.tunnel_idle_timeout, progress));
                 guard.details("via_upstream");
-                pass_on(answer, deadline, idle, dialect, view, upstream)
+                guard.answered(answer.head.version);
+                let on_trailers = trailers_fn(guard.trailers(), guard.view());
+                pass_on(answer, deadline, idle, dialect, view, upstream, on_trailers)
             }
             Err(failure) => {
+                if let Failure::Acquire(error) = &failure {
+                    guard.transport_failed(error.transport_failure());
+                }
                 let mut response = guard.local(&explain(&failure), dialect);
                 if let Some(changes) = changes {
                     changes.finish(route, &target, upstream, &mut response.head, cx, &guard.tries);
@@ -209,6 +214,16 @@ impl<I: Io> StreamHandler<I> {
     }
 }
 
+/// Notes what trailers say, if anybody wants to know.
+fn trailers_fn<I: Io>(trailers: Option<Rc<Trailers>>, view: &Rc<ChainView<I>>) -> Option<TrailersFn> {
+    let (trailers, view) = (trailers?, Rc::clone(view));
+    Some(Box::new(move |fields| {
+        if let Some(sinks) = &view.sinks {
+            trailers.note(fields, sinks);
+        }
+    }))
+}
+
 /// The upstream's answer as a response.
 fn pass_on<I: Io>(
     answer: Answer,
@@ -217,6 +232,7 @@ fn pass_on<I: Io>(
     dialect: Dialect,
     view: &ChainView<I>,
     upstream: &Rc<ClusterView<I>>,
+    on_trailers: Option<TrailersFn>,
 ) -> Response {
     let Answer { mut head, body, host, mark } = answer;
     let grpc = dialect == Dialect::Grpc;
@@ -230,13 +246,18 @@ fn pass_on<I: Io>(
     let body = match body {
         Answered::Complete(body) => body,
         Answered::Streaming { exchange, lease } => {
-            let on_trailers = (grpc && !counted).then(|| {
-                let upstream = Rc::clone(upstream);
+            let on_trailers = if grpc && !counted {
+                let (upstream, mut others) = (Rc::clone(upstream), on_trailers);
                 let told: TrailersFn = Box::new(move |trailers| {
                     upstream.count_grpc(trailers);
+                    if let Some(others) = &mut others {
+                        others(trailers);
+                    }
                 });
-                told
-            });
+                Some(told)
+            } else {
+                on_trailers
+            };
             Body::Stream(Box::new(ResponseBody { exchange, _lease: lease, deadline, idle, on_trailers, watch, mark }))
         }
     };

@@ -5,11 +5,13 @@
 use std::rc::Rc;
 use std::task::Poll;
 
-use ringway_api::{Address, Blame, Chunk, ConnError, ConnInfo, Io, Secured, Sniff, Timer};
+use ringway_api::{
+    Address, Blame, Chunk, ConnError, ConnInfo, Io, ResponseFlag, ResponseFlags, Secured, Sniff, Time, Timer,
+};
 use ringway_config::ConnFacts;
 use ringway_config::raw::Transport;
 use ringway_preface::{client_hello, proxy_protocol};
-use ringway_telemetry::{Cells, ListenerStats};
+use ringway_telemetry::{Cells, Field, ListenerStats, LogType, StreamRecord};
 
 use crate::listener::ListenerView;
 use crate::plan::{ProxyHeader, TlsPlan};
@@ -70,10 +72,16 @@ pub(crate) async fn take_in<I: Io>(
     };
     let chain = view.matcher.find(&facts).and_then(|at| view.chains.get(at)).ok_or(Refusal::NoChain)?;
     let chain_view = chain.view();
+    let began = worker.env.now();
+    let refused = |refusal: Refusal, info: &ConnInfo, name: Option<&str>| {
+        note_refusal(&chain_view, worker, info, name, began, &refusal);
+        refusal
+    };
     if let Some(tls) = &chain_view.tls
         && (hello.is_tls || !tls.permissive)
     {
-        let secured = handshake(view, worker, first, tls).await?;
+        let name = hello.server_name.as_deref();
+        let secured = handshake(view, worker, first, tls).await.map_err(|refusal| refused(refusal, &info, name))?;
         info.tls = Some(secured.info);
         let mut timer = worker.env.timer();
         timer.set_after(view.sniff_timeout);
@@ -82,11 +90,47 @@ pub(crate) async fn take_in<I: Io>(
             view.stats.ssl_session_reused.inc();
         }
     }
+    if info.tls.is_none() {
+        info.sniffed_name = hello.server_name.map(String::into_boxed_str);
+    }
     let protocol = match agreed(&chain_view, &info) {
         Some(protocol) => protocol,
-        None => first.protocol(&chain_view).await?,
+        None => first.protocol(&chain_view).await.map_err(|refusal| refused(refusal, &info, None))?,
     };
     Ok(Arrived { io: first.put_back(), info, chain: Rc::clone(chain), protocol })
+}
+
+/// Tells the chain's sinks of a connection that is not served.
+fn note_refusal<I: Io>(
+    view: &ChainView<I>,
+    worker: &Worker,
+    info: &ConnInfo,
+    name: Option<&str>,
+    began: Time,
+    refusal: &Refusal,
+) {
+    let (Some(sinks), Some(details)) = (&view.sinks, refusal.details()) else { return };
+    let took = worker.env.now().since(began);
+    let mut record = StreamRecord::new(worker.env.wall().checked_sub(took).unwrap_or(std::time::UNIX_EPOCH));
+    record.kind = LogType::NotSet;
+    record.duration = took;
+    record.connection_termination_details = Some(details);
+    match refusal {
+        Refusal::Tls(error) => record.downstream_transport_failure = Some(error.details),
+        Refusal::NoProtocol => record.flags = ResponseFlags::of(ResponseFlag::DownstreamProtocolError),
+        Refusal::Busy => record.flags = ResponseFlags::of(ResponseFlag::OverloadManagerTerminated),
+        _ => {}
+    }
+    record.filter_chain = Some(&*view.name).filter(|name| !name.is_empty());
+    record.downstream_remote = Some(&info.peer);
+    record.downstream_direct_remote = Some(info.direct_peer.as_deref().unwrap_or(&info.peer));
+    record.downstream_local = Some(&info.local);
+    record.connection_id = Some(info.id);
+    record.tls = info.tls.as_deref().filter(|_| sinks.needs().has(Field::DownstreamTls));
+    record.requested_server_name = name.or(info.server_name());
+    record.stream_id = sinks.id(Field::StreamId, &*worker.env);
+    record.unique_id = sinks.id(Field::UniqueId, &*worker.env);
+    sinks.noted(&record);
 }
 
 /// Whether a ClientHello, or its absence, decides.
@@ -230,6 +274,20 @@ impl<I: Io> FirstBytes<I> {
 }
 
 impl Refusal {
+    /// One word for the log; nothing for what is not worth a line.
+    fn details(&self) -> Option<&'static str> {
+        match self {
+            // A port scan, a health check: nothing was asked for.
+            Self::Closed => None,
+            Self::Timeout => Some("listener_filter_timeout"),
+            Self::ProxyHeader => Some("proxy_protocol_error"),
+            Self::NoChain => Some("filter_chain_not_found"),
+            Self::NoProtocol => Some("no_protocol"),
+            Self::Busy => Some("tls_admission_overflow"),
+            Self::Tls(_) => Some("transport_socket_failure"),
+        }
+    }
+
     pub(crate) fn count(&self, stats: &Cells<ListenerStats>) {
         match self {
             Self::Timeout => stats.downstream_pre_cx_timeout.inc(),

@@ -1,5 +1,6 @@
 //! Bytes both ways between two streams: the data plane of raw protocols and of tunnels.
 
+use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub async fn relay<D: Io, U: Io>(
     upstream: &mut U,
     idle: Option<Duration>,
     timer: &mut Timer,
-    relayed: &mut Relayed,
+    relayed: &Cell<Relayed>,
 ) -> Result<(), ConnError> {
     let mut up = Direction::default();
     let mut down = Direction::default();
@@ -33,10 +34,10 @@ pub async fn relay<D: Io, U: Io>(
     std::future::poll_fn(|cx| {
         let moved = (up.moved, down.moved);
         let up_done = up.pump(downstream, upstream, cx);
-        relayed.received = up.moved;
+        relayed.set(Relayed { received: up.moved, sent: down.moved });
         let up_done = up_done.map_err(|(end, error)| end.blame(Blame::Downstream, Blame::Upstream, error))?;
         let down_done = down.pump(upstream, downstream, cx);
-        relayed.sent = down.moved;
+        relayed.set(Relayed { received: up.moved, sent: down.moved });
         let down_done = down_done.map_err(|(end, error)| end.blame(Blame::Upstream, Blame::Downstream, error))?;
         if up_done && down_done {
             return Poll::Ready(Ok(()));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use ringway_telemetry::{Field, Sinks, StreamRecord, StreamSink};
+use ringway_api::Env;
+use ringway_telemetry::{Field, Further, Needs, Sinks, StreamRecord, StreamSink};
 
 /// The sinks of a chain. There is at least one.
 pub(crate) struct ChainSinks {
@@ -25,6 +26,31 @@ impl ChainSinks {
 
     pub(crate) fn response_headers(&self) -> &[HeaderName] {
         &self.plan.needs().response_headers
+    }
+
+    /// All that they want to know.
+    pub(crate) fn needs(&self) -> &Needs {
+        self.plan.needs()
+    }
+
+    /// What of connections of bytes they want to know besides their ends.
+    pub(crate) fn further(&self) -> Further {
+        self.plan.further
+    }
+
+    /// Whether any of them wants to know what trailers say.
+    pub(crate) fn want_trailers(&self) -> bool {
+        !self.needs().response_trailers.is_empty() || self.needs().has(Field::GrpcStatus)
+    }
+
+    /// A random number, if it is wanted.
+    pub(crate) fn id(&self, field: Field, env: &dyn Env) -> Option<u128> {
+        self.needs().has(field).then(|| u128::from(env.random()) << 64 | u128::from(env.random()))
+    }
+
+    /// Tells all of them of something else than an end.
+    pub(crate) fn noted(&self, record: &StreamRecord<'_>) {
+        self.sinks.iter().for_each(|sink| sink.noted(record));
     }
 
     /// Whether any of them wants to know when what happened.

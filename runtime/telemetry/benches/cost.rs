@@ -69,7 +69,8 @@ fn main() {
 /// Lines through a lane, to a file that takes no time.
 fn lanes(registry: &Registry, rounds: u64, flush_bytes: usize, format: &Format, record: &StreamRecord<'_>) {
     let config = LogWriterConfig { flush_bytes, lane_bytes: 64 << 20, ..LogWriterConfig::default() };
-    let opened = LogWriter::start(1, registry, config).and_then(|w| Ok((w.open(Path::new("/dev/null"))?, w)));
+    let opened = LogWriter::start(1, registry, config)
+        .and_then(|w| Ok((w.open(Path::new("/dev/null"), ringway_telemetry::FileOptions::default())?, w)));
     match opened {
         Ok((file, writer)) => {
             if let Some(mut lane) = file.lane(0) {

@@ -23,19 +23,20 @@ mod stats;
 mod trace;
 
 pub use access_log::{
-    Attempt, Captured, DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, Needs, SpanId, StreamRecord,
-    StreamReport, Timings, TraceIds,
+    ATTRIBUTES, AddressOf, AddressPart, Attempt, Attribute, AttributeValue, Captured, CertificateDetail, Comparison,
+    DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, HeaderTest, JsonValue, LogFilter, LogType, Needs, Share,
+    Side, SpanId, StreamRecord, StreamReport, TestFn, TimePoint, Timings, TraceIds, operators, refused_operators,
 };
 pub use export::{LogExporter, SpanExporter};
 pub use expose::{NameFilter, Query, Reading, Sample};
 pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};
-pub use log_writer::{LogFile, LogLane, LogWriter, LogWriterConfig};
+pub use log_writer::{FileOptions, LogFile, LogLane, LogWriter, LogWriterConfig, Rotation};
 pub use registry::{Cells, Registry, Scope};
 pub use ring::{ReportLane, ReportRing};
 pub use ringway_api::{Counter, Gauge, Level, ResponseFlag, ResponseFlags};
 pub use set::{Cell, Row, SetInfo, StatSet};
-pub use sink::{FileLog, SinkPlan, Sinks, StreamSink};
+pub use sink::{FileLog, Further, SinkPlan, Sinks, StreamSink};
 pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
     ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,

@@ -15,6 +15,7 @@
 //! for a process that may be idle.
 
 mod file;
+mod output;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use crossbeam::channel::{self, Sender};
 
 use crate::{AccessLogStats, Cells, Format, Registry, Scope, StreamRecord};
-use file::{FileShared, Output};
+use file::FileShared;
+use output::Output;
 use thread::{Command, Waker};
 
 /// How lines are gathered.
@@ -42,6 +44,24 @@ pub struct LogWriterConfig {
     pub flush_interval: Duration,
     /// Bytes that may wait in one lane, which is to say per worker and file; beyond, lines are dropped. 1 MiB.
     pub lane_bytes: usize,
+}
+
+/// How a file is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileOptions {
+    /// When another is begun; never by default.
+    pub rotation: Option<Rotation>,
+    /// The permission bits of files that are made, less the umask; 0666 by default.
+    pub mode: Option<u32>,
+}
+
+/// When a file is renamed and another begun: `log` becomes `log.1`, that `log.2`, and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Bytes that a file may have; a line that is longer has a file of its own.
+    pub max_size: u64,
+    /// Renamed files that are kept, at least 1.
+    pub keep: u32,
 }
 
 /// The log thread. Dropping it ends the thread without waiting for what is pending; [`shutdown`](Self::shutdown) does
@@ -99,12 +119,12 @@ impl LogWriter {
     ///
     /// # Errors
     /// The system's, from opening the file.
-    pub fn open(&self, path: &Path) -> io::Result<Arc<LogFile>> {
+    pub fn open(&self, path: &Path, options: FileOptions) -> io::Result<Arc<LogFile>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = files.get(path).and_then(Weak::upgrade) {
             return Ok(file);
         }
-        let file = self.attach(Output::open(path)?);
+        let file = self.attach(Output::open(path, options)?);
         files.retain(|_, file| file.strong_count() > 0);
         files.insert(path.to_owned(), Arc::downgrade(&file));
         Ok(file)
@@ -114,6 +134,11 @@ impl LogWriter {
         let shared = Arc::new(FileShared::new(output.name(), self.workers));
         self.command(Command::Add(shared.clone(), output));
         Arc::new(LogFile { shared, stats: self.stats.clone(), waker: self.waker.clone(), config: self.config })
+    }
+
+    /// Keeps a file in another way from now on.
+    pub fn configure(&self, file: &LogFile, options: FileOptions) {
+        self.command(Command::Configure(Arc::clone(&file.shared), options));
     }
 
     /// Opens every file anew by its path, after what is pending went to the old one: for log rotation. Does not wait.
@@ -158,6 +183,11 @@ impl LogFile {
         let stats = self.stats.worker(worker);
         let (line, lines, thread) = (Vec::new(), 0, PhantomData);
         Some(LogLane { file: self.clone(), worker, stats, line, lines, thread })
+    }
+
+    /// The statistics of logs on a worker.
+    pub(crate) fn stats(&self, worker: usize) -> Cells<AccessLogStats> {
+        self.stats.worker(worker)
     }
 
     /// What the file is called: its path.

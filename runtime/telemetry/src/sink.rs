@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Format, LogFile, LogLane, Needs, StreamRecord};
+use crate::{AccessLogStats, Cells, Format, LogFile, LogFilter, LogLane, LogType, Needs, StreamRecord};
 
 /// A sink, prepared by the control plane for all workers.
 pub trait SinkPlan: Send + Sync {
@@ -18,24 +19,46 @@ pub trait SinkPlan: Send + Sync {
 pub trait StreamSink {
     /// A stream or connection has ended. The record holds what the sink has asked for and may hold more.
     fn ended(&self, record: &StreamRecord<'_>);
+
+    /// Something else than an end has happened; the record's [kind](crate::LogType) says what. Most do not care.
+    fn noted(&self, _record: &StreamRecord<'_>) {}
+}
+
+/// What sinks of connections of bytes are told besides their ends (Envoy's `access_log_options`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Further {
+    /// That a connection has got its host.
+    pub connected: bool,
+    /// That a connection goes on, so often.
+    pub interval: Option<Duration>,
 }
 
 /// The sinks of a filter chain, and what they need together.
 #[derive(Default)]
 pub struct Sinks {
+    /// What connections of bytes are noted besides their ends.
+    pub further: Further,
     needs: Needs,
     plans: Vec<Box<dyn SinkPlan>>,
 }
 
-/// An access log in a file: one line for each stream.
+/// An access log in a file: one line for each stream that its filter lets pass.
 pub struct FileLog {
-    format: Arc<Format>,
+    line: Arc<Line>,
     file: Arc<LogFile>,
 }
 
+struct Line {
+    format: Format,
+    filter: Option<LogFilter>,
+    /// Connections that were closed before they were served have a line too.
+    refusals: bool,
+}
+
 struct FileLane {
-    format: Arc<Format>,
+    line: Arc<Line>,
     lane: RefCell<LogLane>,
+    stats: Cells<AccessLogStats>,
 }
 
 impl Sinks {
@@ -66,20 +89,53 @@ impl FileLog {
     /// A log of this format into this file. Takes part in what the chain's sinks need.
     pub fn new(mut format: Format, file: Arc<LogFile>, needs: &mut Needs) -> Self {
         format.share(needs);
-        Self { format: Arc::new(format), file }
+        Self { line: Arc::new(Line { format, filter: None, refusals: false }), file }
+    }
+
+    /// A log of the streams that a filter lets pass; `asked` is what the filter's headers have their places in. With
+    /// `refusals` connections that were closed before they were served have a line too.
+    pub fn filtered(
+        format: Format,
+        filter: Option<(LogFilter, Needs)>,
+        refusals: bool,
+        file: Arc<LogFile>,
+        needs: &mut Needs,
+    ) -> Self {
+        let mut log = Self::new(format, file, needs);
+        let filter = filter.map(|(mut filter, asked)| {
+            filter.moved(&needs.merge(&asked));
+            filter.add_to(needs);
+            filter
+        });
+        if let Some(line) = Arc::get_mut(&mut log.line) {
+            (line.filter, line.refusals) = (filter, refusals);
+        }
+        log
     }
 }
 
 impl SinkPlan for FileLog {
     fn on_worker(&self, worker: usize) -> Option<Box<dyn StreamSink>> {
         let lane = RefCell::new(self.file.lane(worker)?);
-        Some(Box::new(FileLane { format: Arc::clone(&self.format), lane }))
+        Some(Box::new(FileLane { line: Arc::clone(&self.line), lane, stats: self.file.stats(worker) }))
     }
 }
 
 impl StreamSink for FileLane {
     /// Hands a line to the log thread, or drops and counts it when that is behind.
     fn ended(&self, record: &StreamRecord<'_>) {
-        self.lane.borrow_mut().log(&self.format, record);
+        if let Some(filter) = &self.line.filter
+            && !filter.holds(record)
+        {
+            self.stats.logs_filtered.inc();
+            return;
+        }
+        self.lane.borrow_mut().log(&self.line.format, record);
+    }
+
+    fn noted(&self, record: &StreamRecord<'_>) {
+        if self.line.refusals || record.kind != LogType::NotSet {
+            self.ended(record);
+        }
     }
 }

@@ -54,9 +54,12 @@ stats! {
     pub struct AccessLogStats in "access_logs" {
         counter logs_written: "Lines handed to the log thread.";
         counter logs_dropped: "Lines dropped because the log thread was behind, or lost by a failed write.";
+        counter logs_filtered: "Streams that a log's filter left out.";
         counter bytes_written: "Bytes written to files.";
         counter write_completed: "Writes to files.";
         counter write_failed: "Writes that failed, the disk being full, say.";
+        counter rotations: "Files that were rotated.";
+        counter rotate_failed: "Files that could not be rotated; they grow on.";
         counter reopen_failed: "Files that could not be opened again; the old one stays in use.";
     }
 }

@@ -74,6 +74,16 @@ impl AcquireError {
             Self::Handshake { cause, .. } => cause.details,
         }
     }
+
+    /// Why there is no connection, in the transport's words.
+    pub const fn transport_failure(&self) -> Option<&'static str> {
+        match self {
+            Self::NoHealthyHost | Self::Overflow(_) | Self::PendingTimeout { .. } => None,
+            Self::Connect { cause: ConnectError::Timeout, .. } => Some("connection_timeout"),
+            Self::Connect { .. } => Some("remote_connection_failure"),
+            Self::Handshake { cause, .. } => Some(cause.details),
+        }
+    }
 }
 
 impl fmt::Display for AcquireError {

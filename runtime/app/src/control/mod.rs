@@ -1,5 +1,6 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
+mod access_log;
 mod health;
 mod hosts;
 mod limits;
@@ -34,7 +35,7 @@ pub(crate) const CATALOG: Catalog = Catalog {
     },
     filters: FILTERS,
     balancers: BALANCERS,
-    check_log_format: |raw| plan::format(raw).map(drop).map_err(|error| error.to_string()),
+    check_access_log: access_log::check,
 };
 
 /// Makes what a snapshot needs of files, to see whether it can be made.

@@ -1,22 +1,21 @@
 //! From a snapshot to the plan that workers use.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use ringway_config::{Chain, Cluster, Filter, Listener, RouteFilters, RouteTable, Service, Snapshot, raw};
 use ringway_io::tls::ServerTls;
 use ringway_proxy::{
     CertDetail, ChainPlan, ClientCert, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ForwardPolicy, ListenerPlan,
     Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
-use ringway_telemetry::{FileLog, Format, LogFile, LogWriter, Registry, Sinks};
+use ringway_telemetry::{LogWriter, Registry, Sinks};
 use ringway_upstream::{Fallback, Grouping, Locality, SlowStart, Subsets};
 
+use super::access_log::LogFiles;
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::limits::Limits;
@@ -30,7 +29,7 @@ pub(crate) struct Planner {
     registry: Arc<Registry>,
     logs: LogWriter,
     workers: usize,
-    files: HashMap<String, Arc<LogFile>>,
+    files: LogFiles,
     limits: Limits,
     contexts: Contexts,
     /// What is known of hosts.
@@ -46,7 +45,7 @@ impl Planner {
             registry,
             logs,
             workers,
-            files: HashMap::new(),
+            files: LogFiles::default(),
             limits: Limits::default(),
             contexts: Contexts::default(),
             last: None,
@@ -67,15 +66,7 @@ impl Planner {
 
     /// Opens the log files a snapshot names that are not open yet.
     pub(crate) fn open_logs(&mut self, snapshot: &Snapshot) -> Result<()> {
-        for listener in &snapshot.listeners {
-            let Some(log) = &listener.raw.access_log else { continue };
-            if !self.files.contains_key(&log.path) {
-                let file = self.logs.open(Path::new(&log.path));
-                let file = file.with_context(|| format!("listener {}: cannot open {}", listener.raw.name, log.path))?;
-                self.files.insert(log.path.clone(), file);
-            }
-        }
-        Ok(())
+        self.files.open(snapshot, &self.logs)
     }
 
     /// Makes the TLS contexts of a snapshot. Nothing changes before they are [put in force](Self::use_contexts).
@@ -118,10 +109,7 @@ impl Planner {
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
         self.limits.retain(snapshot);
-        self.files.retain(|path, _| {
-            let log = |listener: &Arc<Listener>| listener.raw.access_log.as_ref().is_some_and(|log| log.path == *path);
-            snapshot.listeners.iter().any(log)
-        });
+        self.files.settle(snapshot, &self.logs);
         self.last = Some((Arc::clone(snapshot), Arc::clone(&plan)));
         plan
     }
@@ -244,13 +232,7 @@ impl Planner {
             }
         };
         let mut sinks = Sinks::default();
-        if let Some(log) = &listener.access_log
-            && let Some(file) = self.files.get(&log.path)
-            // Checked when the snapshot was compiled.
-            && let Ok(format) = format(&log.format)
-        {
-            sinks.add(|needs| FileLog::new(format, Arc::clone(file), needs));
-        }
+        self.files.add(listener, &mut sinks);
         let raw = &chain.raw;
         let tls = raw.tls.as_ref().and_then(|tls| {
             let context: Arc<ServerTls> = Arc::clone(self.contexts.server(&listener.name, &raw.name)?);
@@ -297,22 +279,6 @@ fn grouping(raw: &raw::Cluster) -> Grouping {
                 }
             },
         }),
-    }
-}
-
-/// The format that a configuration asks for.
-///
-/// # Errors
-/// What is wrong with it, with the position.
-pub(crate) fn format(raw: &raw::LogFormat) -> Result<Format> {
-    match raw {
-        raw::LogFormat::Line(line) if line == "text" => Ok(Format::default_text()),
-        raw::LogFormat::Line(line) if line == "json" => Ok(Format::default_json()),
-        raw::LogFormat::Line(line) => Format::parse(line).map_err(|error| anyhow!("{error}")),
-        raw::LogFormat::Json(members) => {
-            let members: Vec<_> = members.iter().collect();
-            Format::json(&members).map_err(|error| anyhow!("{error}"))
-        }
     }
 }
 

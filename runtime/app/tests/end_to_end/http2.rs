@@ -54,7 +54,7 @@ pub(crate) async fn read(mut body: RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
 }
 
 /// An upstream that speaks gRPC: it echoes what it is sent, and says how it went in the trailers. `/slow` never answers.
-fn grpc_upstream() -> SocketAddr {
+pub(crate) fn grpc_upstream() -> SocketAddr {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -9,6 +9,7 @@
     reason = "a test may fail, wait and look at the clock"
 )]
 
+mod access_log;
 mod admin;
 mod configs;
 mod edge;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::chain::{self, Context};
-use super::{Catalog, address, routes};
+use super::{Catalog, access_log, address, routes};
 use crate::chain::{ChainMatcher, Conditions};
 use crate::error::Fault;
 use crate::raw;
@@ -26,6 +26,7 @@ pub(super) fn compile_all(
         protocols(&old.clusters) == protocols(clusters)
     };
     let old = old.filter(all_streams);
+    access_log::check_files(&raw.listeners)?;
     for (at, listener) in raw.listeners.iter().enumerate() {
         let path = format!("listeners[{at}]");
         if listener.name.is_empty() || names.insert(listener.name.as_str(), at).is_some() {
@@ -53,13 +54,7 @@ pub(super) fn compile_all(
             listeners.push(before);
             continue;
         }
-        if let Some(log) = &listener.access_log {
-            let checked = (catalog.check_log_format)(&log.format);
-            checked.map_err(|error| Fault::new(format!("{path}.access_log.format"), error))?;
-            if log.path.is_empty() {
-                return Err(Fault::new(format!("{path}.access_log.path"), "must not be empty"));
-            }
-        }
+        access_log::check(listener, at, catalog)?;
         if listener.max_connections == Some(0) {
             return Err(Fault::new(format!("{path}.max_connections"), "must be at least 1"));
         }

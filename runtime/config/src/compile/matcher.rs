@@ -134,6 +134,14 @@ pub(super) fn fields(raw: &[raw::FieldMatch], key: &str, token: bool) -> Result<
     raw.iter().enumerate().map(|(at, field)| field_matcher(field, &format!("{key}[{at}]"), token)).collect()
 }
 
+/// Compiles a condition on a header, for those who find its value themselves.
+///
+/// # Errors
+/// The key below the condition, and what is wrong with it.
+pub fn header_matcher(raw: &raw::FieldMatch) -> Result<FieldMatcher, (String, String)> {
+    field_matcher(raw, "", true).map_err(|(key, fault)| (key.trim_start_matches('.').to_owned(), fault.message))
+}
+
 fn field_matcher(raw: &raw::FieldMatch, key: &str, token: bool) -> Result<FieldMatcher, Keyed> {
     if raw.name.is_empty() || (token && http::HeaderName::from_bytes(raw.name.as_bytes()).is_err()) {
         return Err(fault(format!("{key}.name"), format!("`{}` is no name", raw.name)));

@@ -1,5 +1,6 @@
 //! From text to a snapshot: everything that can go wrong goes wrong here.
 
+mod access_log;
 mod action;
 mod address;
 mod balance;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 
+pub use self::matcher::header_matcher;
 use crate::error::{ConfigError, Fault};
 use crate::raw;
 use crate::snapshot::{Options, Snapshot};
@@ -34,8 +36,8 @@ pub struct Catalog {
     pub filters: &'static [FilterSpec],
     /// Load balancers.
     pub balancers: &'static [BalancerSpec],
-    /// Says what is wrong with an access log's format.
-    pub check_log_format: fn(&raw::LogFormat) -> Result<(), String>,
+    /// Says what is wrong with an access log: the key, and why.
+    pub check_access_log: fn(&raw::AccessLog) -> Result<(), (String, String)>,
     /// Compiles a field's value that has operators; only who knows them looks into the result.
     pub compile_value: fn(&str) -> Result<Options, String>,
 }

@@ -51,7 +51,7 @@ pub(super) fn compile(
             }
             routes.push(route);
         }
-        virtual_hosts.push(VirtualHost::new(routes));
+        virtual_hosts.push(VirtualHost::new(host.name.as_deref(), routes));
     }
     Ok(RouteTable { hosts, virtual_hosts, filters })
 }

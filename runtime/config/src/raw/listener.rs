@@ -6,7 +6,7 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HeaderPolicy, ListenerTls, PathPolicy, ProtocolNames, RoutesRef};
+use super::{AccessLogOptions, AccessLogs, HeaderPolicy, ListenerTls, PathPolicy, ProtocolNames, RoutesRef};
 
 /// Where connections are taken.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -45,8 +45,11 @@ pub struct Listener {
     #[serde(default)]
     pub connection_balance: ConnectionBalance,
     /// Where finished requests or connections are logged; nowhere by default.
+    #[serde(default, skip_serializing_if = "AccessLogs::is_none")]
+    pub access_log: AccessLogs,
+    /// For `tcp`: what is logged of connections besides their ends.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_log: Option<AccessLog>,
+    pub access_log_options: Option<AccessLogOptions>,
     /// How forwarded messages are marked.
     #[serde(default)]
     pub headers: HeaderPolicy,
@@ -184,31 +187,4 @@ pub enum ConnectionBalance {
     ReusePort,
     /// The accepting worker hands each connection to the least busy one: for few, long connections.
     Balanced,
-}
-
-/// An access log.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct AccessLog {
-    /// The file; `/dev/stdout` works.
-    pub path: String,
-    /// `text`, `json`, a line with operators such as `%REQ(:PATH)%`, or a map of names to operators for JSON.
-    #[serde(default)]
-    pub format: LogFormat,
-}
-
-/// An access log's format.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(untagged)]
-pub enum LogFormat {
-    /// `text`, `json`, or a line with operators.
-    Line(String),
-    /// JSON members.
-    Json(BTreeMap<String, String>),
-}
-
-impl Default for LogFormat {
-    fn default() -> Self {
-        Self::Line("text".into())
-    }
 }

@@ -1,5 +1,6 @@
 //! The configuration as people write it. Unknown keys are errors everywhere.
 
+mod access_log;
 mod action;
 mod answers;
 mod balance;
@@ -20,6 +21,7 @@ use ringway_api::{ByteSize, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use access_log::{AccessLog, AccessLogOptions, AccessLogs, Comparison, LogFilter, LogFormat, LogRotation};
 pub use action::{Action, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster};
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
@@ -27,8 +29,7 @@ pub use cluster::{Cluster, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget,
 pub use edits::{AddedField, Append, FieldEdits};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
-    AccessLog, ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, LogFormat, ProxyProtocol, SourceType,
-    Transport,
+    ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, ProxyProtocol, SourceType, Transport,
 };
 pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
 pub use matches::{FieldMatch, IntegerRange, Match};

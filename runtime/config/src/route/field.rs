@@ -5,7 +5,7 @@ use ringway_api::{Headers, RequestHead};
 
 /// A condition on the values of one name.
 #[derive(Debug)]
-pub(crate) struct FieldMatcher {
+pub struct FieldMatcher {
     pub(crate) name: String,
     pub(crate) condition: Condition,
     pub(crate) invert: bool,
@@ -70,8 +70,9 @@ impl FieldMatcher {
         self.matches(cookie(head, self.name.as_bytes()))
     }
 
-    /// What is not there meets no condition on its value, inverted or not, as in Envoy.
-    fn matches(&self, value: Option<&[u8]>) -> bool {
+    /// On a value, or that there is none. What is not there meets no condition on its value, inverted or not, as in
+    /// Envoy.
+    pub fn matches(&self, value: Option<&[u8]>) -> bool {
         match value.or(self.missing_is_empty.then_some(&[])) {
             Some(value) => self.condition.holds(value) != self.invert,
             None => self.invert && matches!(self.condition, Condition::Present),

@@ -19,8 +19,8 @@ pub use action::{
     DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite, Redirect, Rewrite,
     RouteAction, Template, Value,
 };
-pub(crate) use field::{Condition, FieldMatcher, TextKind};
-pub use field::{cookie, parameter};
+pub(crate) use field::{Condition, TextKind};
+pub use field::{FieldMatcher, cookie, parameter};
 pub(crate) use host::{Domain, Hosts};
 pub(crate) use index::Index;
 pub(crate) use matcher::{Label, More, PathMatch, RouteMatcher};
@@ -49,6 +49,8 @@ pub struct RouteFilters {
 /// The routes of some domains.
 #[derive(Debug)]
 pub struct VirtualHost {
+    /// Its name in logs.
+    pub name: Option<Box<str>>,
     pub(crate) routes: Vec<Route>,
     pub(crate) index: Index,
 }
@@ -106,6 +108,11 @@ impl RouteTable {
         Some(RouteAt { host: host as u32, route: route as u32 })
     }
 
+    /// The virtual host of a place of this table.
+    pub fn virtual_host(&self, at: RouteAt) -> Option<&VirtualHost> {
+        self.virtual_hosts.get(at.host as usize)
+    }
+
     /// The route at a place of this table.
     pub fn route(&self, at: RouteAt) -> Option<&Route> {
         self.virtual_hosts.get(at.host as usize)?.routes.get(at.route as usize)
@@ -123,9 +130,9 @@ impl RouteTable {
 }
 
 impl VirtualHost {
-    pub(crate) fn new(routes: Vec<Route>) -> Self {
+    pub(crate) fn new(name: Option<&str>, routes: Vec<Route>) -> Self {
         let index = Index::new(routes.iter().map(|route| &route.matcher));
-        Self { routes, index }
+        Self { name: name.map(Into::into), routes, index }
     }
 
     fn find(&self, asked: Asked<'_>) -> Option<usize> {

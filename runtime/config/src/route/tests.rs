@@ -65,7 +65,7 @@ proptest! {
             .into_iter()
             .map(|matcher| route(matcher, Clusters::One(0)))
             .collect();
-        let host = VirtualHost::new(routes);
+        let host = VirtualHost::new(None, routes);
         for path in paths {
             let method = if post { Method::POST } else { Method::GET };
             let head = RequestHead::new(method, "a", &format!("{path}?q=/x"));

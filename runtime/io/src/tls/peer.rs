@@ -1,8 +1,8 @@
 //! What a certificate says of its holder (RFC 5280 section 4).
 
 use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use ringway_api::PeerCertificate;
@@ -17,13 +17,17 @@ use x509_cert::ext::pkix::name::GeneralName;
 ///
 /// Verifies nothing: pass only what a handshake has verified. `None` if there is no certificate or the leaf cannot be
 /// read; such a peer counts as unknown.
-pub fn describe(chain: &[CertificateDer<'_>]) -> Option<Rc<PeerCertificate>> {
+pub fn describe(chain: &[CertificateDer<'_>]) -> Option<Arc<PeerCertificate>> {
     let leaf = chain.first()?;
     let facts = Facts::read(leaf)?;
-    Some(Rc::new(PeerCertificate {
+    Some(Arc::new(PeerCertificate {
         chain: chain.iter().map(|certificate| certificate.as_ref().into()).collect(),
         sha256: facts.sha256,
         subject: facts.subject,
+        issuer: facts.issuer,
+        serial: facts.serial,
+        not_before: system(facts.not_before),
+        not_after: system(facts.not_after),
         uri_sans: facts.names.uri,
         dns_sans: facts.names.dns,
     }))
@@ -48,6 +52,8 @@ pub fn check_validity(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(),
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) subject: Box<str>,
+    pub(super) issuer: Box<str>,
+    pub(super) serial: Box<[u8]>,
     pub(super) names: Names,
     pub(super) not_before: UnixTime,
     pub(super) not_after: UnixTime,
@@ -68,7 +74,7 @@ pub(super) struct Names {
 impl Facts {
     /// `None` for what is not a certificate, also when only its alternative names cannot be read.
     pub(super) fn read(der: &CertificateDer<'_>) -> Option<Self> {
-        // `Raw`: serial numbers that break RFC 5280's rules are in use, and nobody here reads them.
+        // `Raw`: serial numbers that break RFC 5280's rules are in use, and here they are only shown.
         let certificate = CertificateInner::<Raw>::from_der(der).ok()?;
         let tbs = certificate.tbs_certificate();
         let validity = tbs.validity();
@@ -78,6 +84,8 @@ impl Facts {
         };
         Some(Self {
             subject: tbs.subject().to_string().into(),
+            issuer: tbs.issuer().to_string().into(),
+            serial: without_zeros(tbs.serial_number().as_bytes()).into(),
             names,
             not_before: unix(validity.not_before.to_unix_duration()),
             not_after: unix(validity.not_after.to_unix_duration()),
@@ -137,6 +145,16 @@ fn address(octets: &[u8]) -> Option<Box<str>> {
         _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
     };
     Some(address.to_string().into())
+}
+
+/// The sign of a DER integer is no part of the number.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
+}
+
+fn system(time: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
 
 fn unix(since_epoch: Duration) -> UnixTime {

@@ -26,7 +26,7 @@ const CATALOG: Catalog = Catalog {
     protocols: &[ProtocolSpec::of::<Http1>()],
     filters: &[],
     balancers: &[BalancerSpec::of::<RoundRobin>()],
-    check_log_format: |_| Ok(()),
+    check_access_log: |_| Ok(()),
     compile_value: |_| Err("no operators here".into()),
 };
 

@@ -124,7 +124,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// The digit of the lower four bits.
-fn hex(nibble: u8) -> u8 {
+pub(super) fn hex(nibble: u8) -> u8 {
     match nibble & 15 {
         digit @ 0..=9 => b'0' + digit,
         digit => b'a' + digit - 10,

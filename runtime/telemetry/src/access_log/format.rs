@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use http::HeaderName;
-
 use super::escape::push_json_string;
-use super::operator::{Field, Op, Source, Written, place};
+use super::needs::Needs;
+use super::operator::{Op, Written};
 
 /// The default format of text logs: Envoy's.
 pub const DEFAULT_TEXT: &str = concat!(
@@ -50,16 +49,6 @@ pub struct Format {
     needs: Needs,
 }
 
-/// What a caller must capture of a stream for a format, and nothing else.
-#[derive(Clone, Debug, Default)]
-pub struct Needs {
-    /// Request headers, in the order in which [`Captured`](crate::Captured) must hold their values.
-    pub request_headers: Vec<HeaderName>,
-    /// Response headers, likewise.
-    pub response_headers: Vec<HeaderName>,
-    fields: u64,
-}
-
 /// Why a format is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormatError {
@@ -71,10 +60,27 @@ pub struct FormatError {
     pub reason: String,
 }
 
+/// A value of a JSON format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonValue {
+    /// A text format. One that is an operator alone keeps its type: numbers are numbers, unset is `null`.
+    Text(String),
+    /// A JSON value that is written as it is, such as `5` or `null`.
+    Literal(String),
+    /// Members, in order.
+    Object(Vec<(String, Self)>),
+    /// Elements.
+    Array(Vec<Self>),
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
     Literal(Box<[u8]>),
     Op(Op, Style),
+    /// The key of a member, with what separates it from the one before; where members may be missing.
+    Key(Box<[u8]>),
+    /// A member that is missing when it is unset, by its key.
+    Member(Box<[u8]>, Op),
 }
 
 /// How a value is written.
@@ -82,23 +88,38 @@ pub(super) enum Segment {
 pub(super) enum Style {
     /// In text; unset is `-`.
     Text,
+    /// In text; unset is nothing.
+    TextOmit,
     /// As the value of a header field; unset is nothing.
     Value,
     /// As a JSON value of its own; unset is `null`.
     Json,
     /// Inside a JSON string; unset is `-`.
     JsonInner,
+    /// Inside a JSON string; unset is nothing.
+    JsonInnerOmit,
 }
 
 impl Format {
+    const EMPTY: Self = Self { segments: Vec::new(), needs: Needs::NOTHING };
+
     /// Reads a text format. The line ends with one newline whether the format has it or not.
     ///
     /// # Errors
     /// The position of what is not an operator or not one of ours, with the nearest name.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
-        let mut format = Self { segments: Vec::new(), needs: Needs::default() };
+        Self::text(text, false)
+    }
+
+    /// The same; what is unset is left out instead of `-` if `omit_empty` is.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn text(text: &str, omit_empty: bool) -> Result<Self, FormatError> {
+        let mut format = Self::EMPTY;
         let text = text.strip_suffix('\n').unwrap_or(text);
-        format.add(text, Style::Text).map_err(|(position, reason)| FormatError { member: None, position, reason })?;
+        let style = if omit_empty { Style::TextOmit } else { Style::Text };
+        format.add(text, style).map_err(|(position, reason)| FormatError { member: None, position, reason })?;
         format.literal(b"\n");
         Ok(format)
     }
@@ -108,7 +129,7 @@ impl Format {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn value(text: &str) -> Result<Self, FormatError> {
-        let mut format = Self { segments: Vec::new(), needs: Needs::default() };
+        let mut format = Self::EMPTY;
         format.add(text, Style::Value).map_err(|(position, reason)| FormatError { member: None, position, reason })?;
         Ok(format)
     }
@@ -119,34 +140,32 @@ impl Format {
     /// # Errors
     /// As [`parse`](Self::parse) of each member; a name that comes twice.
     pub fn json<N: AsRef<str>, T: AsRef<str>>(members: &[(N, T)]) -> Result<Self, FormatError> {
-        let mut format = Self { segments: Vec::new(), needs: Needs::default() };
-        format.literal(b"{");
-        for (at, (name, text)) in members.iter().enumerate() {
-            let (name, text) = (name.as_ref(), text.as_ref());
-            let refuse = |(position, reason)| FormatError { member: Some(name.to_owned()), position, reason };
-            if members.iter().take(at).any(|(earlier, _)| earlier.as_ref() == name) {
-                return Err(refuse((0, "the name comes twice; remove one".to_owned())));
-            }
-            let mut key = if at > 0 { b",".to_vec() } else { Vec::new() };
-            push_json_string(&mut key, name.as_bytes());
-            key.push(b':');
-            format.literal(&key);
-            format.member(text).map_err(refuse)?;
-        }
-        format.literal(b"}\n");
+        let text = |(name, text): &(N, T)| (name.as_ref().to_owned(), JsonValue::Text(text.as_ref().to_owned()));
+        Self::object(&members.iter().map(text).collect::<Vec<_>>(), false)
+    }
+
+    /// Reads a JSON format: the members of an object, which may hold others. Members that are unset are left out instead
+    /// of `null` if `omit_empty` is.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse) of each member; a name that comes twice; the member's path is told with dots.
+    pub fn object(members: &[(String, JsonValue)], omit_empty: bool) -> Result<Self, FormatError> {
+        let mut format = Self::EMPTY;
+        format.members(members, omit_empty, "")?;
+        format.literal(b"\n");
         Ok(format)
     }
 
     /// Envoy's default text format.
     pub fn default_text() -> Self {
         // A constant, which a test parses.
-        Self::parse(DEFAULT_TEXT).unwrap_or(Self { segments: Vec::new(), needs: Needs::default() })
+        Self::parse(DEFAULT_TEXT).unwrap_or(Self::EMPTY)
     }
 
     /// The default JSON format, [`DEFAULT_JSON`].
     pub fn default_json() -> Self {
         // A constant, which a test parses.
-        Self::json(DEFAULT_JSON).unwrap_or(Self { segments: Vec::new(), needs: Needs::default() })
+        Self::json(DEFAULT_JSON).unwrap_or(Self::EMPTY)
     }
 
     /// What a caller must capture to render this format.
@@ -157,44 +176,99 @@ impl Format {
     /// Adds what this format needs to `shared`, and from now on takes captured headers from the places that they
     /// have there: so that a stream that is logged in several formats is captured once.
     pub fn share(&mut self, shared: &mut Needs) {
-        shared.fields |= self.needs.fields;
-        let moved = |from: &[HeaderName], to: &mut Vec<HeaderName>| -> Vec<usize> {
-            from.iter().map(|name| place(to, name.clone())).collect()
-        };
-        let request = moved(&self.needs.request_headers, &mut shared.request_headers);
-        let response = moved(&self.needs.response_headers, &mut shared.response_headers);
+        let moved = shared.merge(&self.needs);
         for segment in &mut self.segments {
-            let (header, places) = match segment {
-                Segment::Op(Op::Request(header), _) => (header, &request),
-                Segment::Op(Op::Response(header), _) => (header, &response),
-                _ => continue,
-            };
-            for source in std::iter::once(&mut header.first).chain(&mut header.otherwise) {
-                if let Source::Captured(at) = source {
-                    *at = places.get(*at).copied().unwrap_or(*at);
-                }
+            if let Segment::Op(op, _) | Segment::Member(_, op) = segment {
+                op.moved(&moved);
             }
         }
         self.needs = shared.clone();
     }
 
-    /// Adds the value of a JSON member.
-    fn member(&mut self, text: &str) -> Result<(), (usize, String)> {
+    /// Adds an object.
+    fn members(&mut self, members: &[(String, JsonValue)], omit: bool, path: &str) -> Result<(), FormatError> {
+        self.literal(b"{");
+        for (at, (name, value)) in members.iter().enumerate() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            if members.iter().take(at).any(|(earlier, _)| earlier == name) {
+                let reason = "the name comes twice; remove one".to_owned();
+                return Err(FormatError { member: Some(path), position: 0, reason });
+            }
+            let mut key = Vec::new();
+            push_json_string(&mut key, name.as_bytes());
+            key.push(b':');
+            self.json_value(value, key, at == 0, omit, &path)?;
+        }
+        self.literal(b"}");
+        Ok(())
+    }
+
+    /// Adds a value with its key.
+    fn json_value(
+        &mut self,
+        value: &JsonValue,
+        mut key: Vec<u8>,
+        first: bool,
+        omit: bool,
+        path: &str,
+    ) -> Result<(), FormatError> {
+        if let JsonValue::Text(text) = value {
+            let refuse = |(position, reason)| FormatError { member: Some(path.to_owned()), position, reason };
+            return self.member(text, key, first, omit).map_err(refuse);
+        }
+        self.key(&mut key, first, omit);
+        match value {
+            // Above.
+            JsonValue::Text(_) => {}
+            JsonValue::Literal(text) => self.literal(text.as_bytes()),
+            JsonValue::Object(members) => self.members(members, omit, path)?,
+            JsonValue::Array(elements) => {
+                self.literal(b"[");
+                for (at, element) in elements.iter().enumerate() {
+                    self.json_value(element, Vec::new(), at == 0, omit, &format!("{path}[{at}]"))?;
+                }
+                self.literal(b"]");
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a key; where members may be missing, only the line itself shows whether another is before it.
+    fn key(&mut self, key: &mut Vec<u8>, first: bool, omit: bool) {
+        if omit {
+            self.segments.push(Segment::Key(std::mem::take(key).into()));
+        } else {
+            if !first {
+                key.insert(0, b',');
+            }
+            self.literal(key);
+        }
+    }
+
+    /// Adds a JSON member of text.
+    fn member(&mut self, text: &str, mut key: Vec<u8>, first: bool, omit: bool) -> Result<(), (usize, String)> {
         let mut alone = Self { segments: Vec::new(), needs: std::mem::take(&mut self.needs) };
-        let parsed = alone.add(text, Style::JsonInner);
+        let parsed = alone.add(text, if omit { Style::JsonInnerOmit } else { Style::JsonInner });
         self.needs = std::mem::take(&mut alone.needs);
         parsed?;
         match alone.segments.as_mut_slice() {
+            [Segment::Op(..)] if omit => {
+                if let Some(Segment::Op(op, _)) = alone.segments.pop() {
+                    self.segments.push(Segment::Member(key.into(), op));
+                }
+                return Ok(());
+            }
             [Segment::Op(_, style)] => *style = Style::Json,
             _ => {
                 alone.segments.insert(0, Segment::Literal(b"\"".as_slice().into()));
                 alone.segments.push(Segment::Literal(b"\"".as_slice().into()));
             }
         }
+        self.key(&mut key, first, omit);
         for segment in alone.segments {
             match segment {
                 Segment::Literal(bytes) => self.literal(&bytes),
-                segment @ Segment::Op(..) => self.segments.push(segment),
+                segment => self.segments.push(segment),
             }
         }
         Ok(())
@@ -214,13 +288,14 @@ impl Format {
                 continue;
             }
             let (written, len) = cut(operator, at + 1).map_err(|why| (at, why))?;
-            // The environment does not change, so its values are literals from here on.
-            if written.name == "ENVIRONMENT" {
-                let value = environment(&written).map_err(|why| (at, why))?;
-                self.outside_literal(style, value.as_deref());
-            } else {
-                let op = Op::compile(&written, &mut self.needs).map_err(|(place, why)| (place.unwrap_or(at), why))?;
-                self.segments.push(Segment::Op(op, style));
+            // Neither the environment nor the name of the machine changes: they are literals from here on.
+            match constant(&written).map_err(|why| (at, why))? {
+                Some(value) => self.outside_literal(style, value.as_deref()),
+                None => {
+                    let op =
+                        Op::compile(&written, &mut self.needs).map_err(|(place, why)| (place.unwrap_or(at), why))?;
+                    self.segments.push(Segment::Op(op, style));
+                }
             }
             at += 1 + len;
         }
@@ -228,7 +303,7 @@ impl Format {
     }
 
     fn literal_in(&mut self, style: Style, text: &str) {
-        if matches!(style, Style::Text | Style::Value) {
+        if matches!(style, Style::Text | Style::TextOmit | Style::Value) {
             self.literal(text.as_bytes());
         } else {
             let mut escaped = Vec::new();
@@ -241,10 +316,10 @@ impl Format {
     fn outside_literal(&mut self, style: Style, text: Option<&str>) {
         let mut escaped = Vec::new();
         match (text, style) {
-            (None, Style::Value) => {}
+            (None, Style::Value | Style::TextOmit | Style::JsonInnerOmit) => {}
             (None, _) => escaped.push(b'-'),
             (Some(text), Style::Value) => escaped.extend_from_slice(text.as_bytes()),
-            (Some(text), Style::Text) => super::escape::push_text(&mut escaped, text.as_bytes()),
+            (Some(text), Style::Text | Style::TextOmit) => super::escape::push_text(&mut escaped, text.as_bytes()),
             (Some(text), _) => super::escape::push_json_inner(&mut escaped, text.as_bytes()),
         }
         self.literal(&escaped);
@@ -256,28 +331,6 @@ impl Format {
             Some(Segment::Literal(last)) => *last = [last, bytes].concat().into(),
             _ => self.segments.push(Segment::Literal(bytes.into())),
         }
-    }
-}
-
-impl Needs {
-    /// Whether a part of the record is shown.
-    pub fn has(&self, field: Field) -> bool {
-        self.fields & (1 << field as u32) != 0
-    }
-
-    /// The place at which a header of requests is found in the record; it is asked for if it is not yet.
-    pub fn request_header(&mut self, name: HeaderName) -> usize {
-        place(&mut self.request_headers, name)
-    }
-
-    /// The place at which a header of responses is found in the record; it is asked for if it is not yet.
-    pub fn response_header(&mut self, name: HeaderName) -> usize {
-        place(&mut self.response_headers, name)
-    }
-
-    /// Asks for a part of the record.
-    pub fn add(&mut self, field: Field) {
-        self.fields |= 1 << field as u32;
     }
 }
 
@@ -311,14 +364,27 @@ fn cut(text: &str, start: usize) -> Result<(Written<'_>, usize), String> {
     Ok((Written { name, argument, limit }, text.len() - after.len()))
 }
 
-fn environment(written: &Written<'_>) -> Result<Option<String>, String> {
-    let Some((_, name)) = written.argument.filter(|(_, name)| !name.is_empty() && !name.contains(['=', '\0'])) else {
-        return Err("`%ENVIRONMENT%` wants the name of a variable: `%ENVIRONMENT(POD_NAME)%`".to_owned());
-    };
-    if written.limit.is_some() {
-        return Err("`%ENVIRONMENT%` takes no length".to_owned());
+/// The value of an operator that needs nothing of a stream, if it is one.
+#[expect(clippy::option_option, reason = "not such an operator, or one whose value is unset")]
+fn constant(written: &Written<'_>) -> Result<Option<Option<String>>, String> {
+    match (written.name, written.argument.filter(|(_, name)| !name.is_empty() && !name.contains(['=', '\0']))) {
+        ("HOSTNAME" | "ENVIRONMENT", _) if written.limit.is_some() => {
+            Err(format!("`%{}%` takes no length", written.name))
+        }
+        ("HOSTNAME", None) if written.argument.is_none() => Ok(Some(hostname())),
+        ("HOSTNAME", _) => Err("`%HOSTNAME%` takes no argument".to_owned()),
+        ("ENVIRONMENT", Some((_, name))) => Ok(Some(std::env::var(name).ok())),
+        ("ENVIRONMENT", None) => {
+            Err("`%ENVIRONMENT%` wants the name of a variable: `%ENVIRONMENT(POD_NAME)%`".to_owned())
+        }
+        _ => Ok(None),
     }
-    Ok(std::env::var(name).ok())
+}
+
+/// This machine's name, as the kernel tells it.
+fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
 }
 
 impl fmt::Display for FormatError {

@@ -1,167 +1,80 @@
 //! The operators of a format: `%NAME%`, `%NAME(ARGUMENT)%`, `%NAME(ARGUMENT):LENGTH%`. Names and meanings are Envoy's.
 
+mod table;
+
 use http::HeaderName;
 
+use self::table::{CONSTANTS, OPERATORS, REFUSED, Spec};
+use super::attribute::{Attribute, TimePoint};
 use super::calendar::TimeFormat;
-use super::format::Needs;
-
-/// A part of a [`StreamRecord`](crate::StreamRecord) that a format may need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the field of the record that has its name")]
-pub enum Field {
-    Start,
-    Duration,
-    Timings,
-    Method,
-    Path,
-    Authority,
-    Scheme,
-    Protocol,
-    ResponseCode,
-    ResponseCodeDetails,
-    ConnectionTerminationDetails,
-    Flags,
-    BytesReceived,
-    BytesSent,
-    RequestHeadersBytes,
-    ResponseHeadersBytes,
-    RouteName,
-    UpstreamCluster,
-    UpstreamHost,
-    UpstreamLocal,
-    UpstreamProtocol,
-    UpstreamTransportFailure,
-    UpstreamAttempts,
-    DownstreamRemote,
-    DownstreamDirectRemote,
-    DownstreamLocal,
-    ConnectionId,
-    Hostname,
-    Attempts,
-    Trace,
-}
+use super::needs::{Field, Moved, Needs};
 
 /// A compiled operator.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Start(TimeFormat),
-    Field(Field),
-    Address(Field, Part),
-    Request(Header),
-    Response(Header),
-    Span { from: Point, to: Point, unit_ns: u32 },
+    Attribute(Attribute),
+    /// A time in a form of one's own.
+    Time(Clock, TimeFormat),
+    Header(Header),
+    Span {
+        from: TimePoint,
+        to: TimePoint,
+        unit_ns: u32,
+    },
+    GrpcStatus(StatusForm),
 }
 
-/// Which part of an address.
+/// Which time.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Part {
-    Whole,
-    WithoutPort,
-    Port,
+pub(super) enum Clock {
+    Of(Attribute),
+    /// The end of the stream, which is when its line is made.
+    Emit,
+}
+
+/// How a gRPC status is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StatusForm {
+    /// `NotFound`
+    Camel,
+    /// `NOT_FOUND`
+    Snake,
+    /// `5`
+    Number,
 }
 
 /// `(NAME?ALTERNATIVE):LENGTH`
 #[derive(Clone, Debug)]
 pub(super) struct Header {
-    pub(super) first: Source,
-    pub(super) otherwise: Option<Source>,
+    pub(super) first: Attribute,
+    pub(super) otherwise: Option<Attribute>,
     /// Bytes that are shown at most.
     pub(super) limit: Option<usize>,
     /// Cut off what follows a `?`.
     pub(super) without_query: bool,
 }
 
-/// Where a header's value is.
-#[derive(Clone, Debug)]
-pub(super) enum Source {
-    Pseudo(Field),
-    /// The place in the captured headers.
-    Captured(usize),
+/// The names of all operators, for documents and tests.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().map(|(name, _)| *name).chain(CONSTANTS)
 }
 
-/// A point of time in a stream, as `COMMON_DURATION` calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Point {
-    Start,
-    RequestEnd,
-    ConnectBegin,
-    ConnectEnd,
-    UpstreamTxBegin,
-    UpstreamTxEnd,
-    UpstreamRxBegin,
-    UpstreamRxEnd,
-    ResponseBegin,
-    ResponseEnd,
+/// The names of Envoy's operators that are refused, and why.
+pub fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REFUSED.iter().copied()
 }
 
-/// What an operator takes.
-enum Spec {
-    Plain(Field),
-    Address(Field, Part),
-    Between(Point, Point),
-    Time,
-    Request { without_query: bool },
-    Response,
-    Span,
-}
-
-const OPERATORS: &[(&str, Spec)] = &[
-    ("START_TIME", Spec::Time),
-    ("REQ", Spec::Request { without_query: false }),
-    ("REQ_WITHOUT_QUERY", Spec::Request { without_query: true }),
-    ("RESP", Spec::Response),
-    ("PROTOCOL", Spec::Plain(Field::Protocol)),
-    ("RESPONSE_CODE", Spec::Plain(Field::ResponseCode)),
-    ("RESPONSE_CODE_DETAILS", Spec::Plain(Field::ResponseCodeDetails)),
-    ("CONNECTION_TERMINATION_DETAILS", Spec::Plain(Field::ConnectionTerminationDetails)),
-    ("RESPONSE_FLAGS", Spec::Plain(Field::Flags)),
-    ("BYTES_RECEIVED", Spec::Plain(Field::BytesReceived)),
-    ("BYTES_SENT", Spec::Plain(Field::BytesSent)),
-    ("REQUEST_HEADERS_BYTES", Spec::Plain(Field::RequestHeadersBytes)),
-    ("RESPONSE_HEADERS_BYTES", Spec::Plain(Field::ResponseHeadersBytes)),
-    ("DURATION", Spec::Plain(Field::Duration)),
-    ("REQUEST_DURATION", Spec::Between(Point::Start, Point::RequestEnd)),
-    ("REQUEST_TX_DURATION", Spec::Between(Point::Start, Point::UpstreamTxEnd)),
-    ("RESPONSE_DURATION", Spec::Between(Point::Start, Point::UpstreamRxBegin)),
-    ("RESPONSE_TX_DURATION", Spec::Between(Point::UpstreamRxBegin, Point::ResponseEnd)),
-    ("COMMON_DURATION", Spec::Span),
-    ("ROUTE_NAME", Spec::Plain(Field::RouteName)),
-    ("UPSTREAM_HOST", Spec::Address(Field::UpstreamHost, Part::Whole)),
-    ("UPSTREAM_REMOTE_ADDRESS", Spec::Address(Field::UpstreamHost, Part::Whole)),
-    ("UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Spec::Address(Field::UpstreamHost, Part::WithoutPort)),
-    ("UPSTREAM_REMOTE_PORT", Spec::Address(Field::UpstreamHost, Part::Port)),
-    ("UPSTREAM_LOCAL_ADDRESS", Spec::Address(Field::UpstreamLocal, Part::Whole)),
-    ("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Spec::Address(Field::UpstreamLocal, Part::WithoutPort)),
-    ("UPSTREAM_LOCAL_PORT", Spec::Address(Field::UpstreamLocal, Part::Port)),
-    ("UPSTREAM_CLUSTER", Spec::Plain(Field::UpstreamCluster)),
-    ("UPSTREAM_CLUSTER_RAW", Spec::Plain(Field::UpstreamCluster)),
-    ("UPSTREAM_PROTOCOL", Spec::Plain(Field::UpstreamProtocol)),
-    ("UPSTREAM_TRANSPORT_FAILURE_REASON", Spec::Plain(Field::UpstreamTransportFailure)),
-    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Spec::Plain(Field::UpstreamAttempts)),
-    ("DOWNSTREAM_REMOTE_ADDRESS", Spec::Address(Field::DownstreamRemote, Part::Whole)),
-    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Spec::Address(Field::DownstreamRemote, Part::WithoutPort)),
-    ("DOWNSTREAM_REMOTE_PORT", Spec::Address(Field::DownstreamRemote, Part::Port)),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Spec::Address(Field::DownstreamDirectRemote, Part::Whole)),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", Spec::Address(Field::DownstreamDirectRemote, Part::WithoutPort)),
-    ("DOWNSTREAM_DIRECT_REMOTE_PORT", Spec::Address(Field::DownstreamDirectRemote, Part::Port)),
-    ("DOWNSTREAM_LOCAL_ADDRESS", Spec::Address(Field::DownstreamLocal, Part::Whole)),
-    ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Spec::Address(Field::DownstreamLocal, Part::WithoutPort)),
-    ("DOWNSTREAM_LOCAL_PORT", Spec::Address(Field::DownstreamLocal, Part::Port)),
-    ("CONNECTION_ID", Spec::Plain(Field::ConnectionId)),
-    ("HOSTNAME", Spec::Plain(Field::Hostname)),
-];
-
-const POINTS: [(&str, Point); 10] = [
-    ("DS_RX_BEG", Point::Start),
-    ("DS_RX_END", Point::RequestEnd),
-    ("US_CX_BEG", Point::ConnectBegin),
-    ("US_CX_END", Point::ConnectEnd),
-    ("US_TX_BEG", Point::UpstreamTxBegin),
-    ("US_TX_END", Point::UpstreamTxEnd),
-    ("US_RX_BEG", Point::UpstreamRxBegin),
-    ("US_RX_END", Point::UpstreamRxEnd),
-    ("DS_TX_BEG", Point::ResponseBegin),
-    ("DS_TX_END", Point::ResponseEnd),
+const POINTS: [(&str, TimePoint); 10] = [
+    ("DS_RX_BEG", TimePoint::Start),
+    ("DS_RX_END", TimePoint::RequestEnd),
+    ("US_CX_BEG", TimePoint::ConnectBegin),
+    ("US_CX_END", TimePoint::ConnectEnd),
+    ("US_TX_BEG", TimePoint::UpstreamTxBegin),
+    ("US_TX_END", TimePoint::UpstreamTxEnd),
+    ("US_RX_BEG", TimePoint::UpstreamRxBegin),
+    ("US_RX_END", TimePoint::UpstreamRxEnd),
+    ("DS_TX_BEG", TimePoint::ResponseBegin),
+    ("DS_TX_END", TimePoint::ResponseEnd),
 ];
 
 /// An operator as it is written, cut out of a format.
@@ -182,56 +95,91 @@ impl Op {
         let Some((_, spec)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
             return Err((None, unknown(name)));
         };
-        let takes_limit = matches!(spec, Spec::Request { .. } | Spec::Response);
+        let takes_limit = matches!(spec, Spec::Request { .. } | Spec::Response | Spec::Trailer | Spec::Attribute);
         if written.limit.is_some() && !takes_limit {
             return Err((None, format!("`%{name}%` takes no length")));
         }
-        let takes_argument = takes_limit || matches!(spec, Spec::Time | Spec::Span);
+        let takes_argument = takes_limit || matches!(spec, Spec::Time(_) | Spec::Span | Spec::GrpcStatus);
         let argument = match (written.argument, takes_argument) {
             (Some(_), false) => return Err((None, format!("`%{name}%` takes no argument"))),
             (argument, _) => argument.filter(|(_, text)| !text.is_empty()),
         };
-        let wanted = |example| argument.ok_or_else(|| (None, format!("`%{name}%` wants an argument: `{example}`")));
+        let wanted = |example: &str| {
+            argument.map(|(_, text)| text).ok_or_else(|| (None, format!("`%{name}%` wants an argument: `{example}`")))
+        };
+        let here = |why| (None, why);
+        let headers = |text: &str, without_query, source: &mut dyn FnMut(&str) -> Result<Attribute, String>| {
+            header(text, written.limit, without_query, source).map(Self::Header).map_err(here)
+        };
         Ok(match *spec {
-            Spec::Plain(field) => {
-                needs.add(field);
-                Self::Field(field)
-            }
-            Spec::Address(field, part) => {
-                needs.add(field);
-                Self::Address(field, part)
+            Spec::Plain(attribute) => {
+                attribute.add_to(needs);
+                Self::Attribute(attribute)
             }
             Spec::Between(from, to) => {
                 needs.add(Field::Timings);
-                Self::Span { from, to, unit_ns: 1_000_000 }
+                Self::Attribute(Attribute::Between(from, to))
             }
-            Spec::Time => {
-                needs.add(Field::Start);
-                match argument {
-                    None => Self::Start(TimeFormat::rfc3339()),
-                    Some((at, text)) => {
-                        Self::Start(TimeFormat::parse(text).map_err(|(offset, why)| (Some(at + offset), why))?)
-                    }
+            Spec::Time(clock) => {
+                match clock {
+                    Clock::Of(attribute) => attribute.add_to(needs),
+                    Clock::Emit => [Field::Start, Field::Duration].into_iter().for_each(|field| needs.add(field)),
                 }
+                let format = match argument {
+                    None => TimeFormat::rfc3339(),
+                    Some((at, text)) => TimeFormat::parse(text).map_err(|(offset, why)| (Some(at + offset), why))?,
+                };
+                Self::Time(clock, format)
             }
             Spec::Request { without_query } => {
-                let (_, text) = wanted(if without_query { "%REQ_WITHOUT_QUERY(:PATH)%" } else { "%REQ(USER-AGENT)%" })?;
-                let header = header(text, written.limit, without_query, |name| request_source(name, needs));
-                Self::Request(header.map_err(|why| (None, why))?)
+                let text = wanted(if without_query { "%REQ_WITHOUT_QUERY(:PATH)%" } else { "%REQ(USER-AGENT)%" })?;
+                headers(text, without_query, &mut |name| request_source(name, needs))?
             }
-            Spec::Response => {
-                let (_, text) = wanted("%RESP(CONTENT-TYPE)%")?;
-                let header = header(text, written.limit, false, |name| {
-                    header_name(name).map(|name| Source::Captured(place(&mut needs.response_headers, name)))
-                });
-                Self::Response(header.map_err(|why| (None, why))?)
+            Spec::Response => headers(wanted("%RESP(CONTENT-TYPE)%")?, false, &mut |name| {
+                Ok(Attribute::ResponseHeader(needs.response_header(header_name(name)?)))
+            })?,
+            Spec::Trailer => headers(wanted("%TRAILER(GRPC-MESSAGE)%")?, false, &mut |name| {
+                Ok(Attribute::ResponseTrailer(needs.response_trailer(header_name(name)?)))
+            })?,
+            Spec::Attribute => {
+                let attribute = Attribute::parse(wanted("%ATTRIBUTE(request.path)%")?, needs).map_err(here)?;
+                match written.limit {
+                    None if attribute.is_time() => Self::Time(Clock::Of(attribute), TimeFormat::rfc3339()),
+                    None => Self::Attribute(attribute),
+                    limit => Self::Header(Header { first: attribute, otherwise: None, limit, without_query: false }),
+                }
             }
             Spec::Span => {
-                let (_, text) = wanted("%COMMON_DURATION(DS_RX_BEG:US_TX_END:us)%")?;
                 needs.add(Field::Timings);
-                span(text).map_err(|why| (None, why))?
+                span(wanted("%COMMON_DURATION(DS_RX_BEG:US_TX_END:us)%")?).map_err(here)?
+            }
+            Spec::GrpcStatus => {
+                needs.add(Field::GrpcStatus);
+                Self::GrpcStatus(match argument.map(|(_, text)| text) {
+                    None | Some("CAMEL_STRING") => StatusForm::Camel,
+                    Some("SNAKE_STRING") => StatusForm::Snake,
+                    Some("NUMBER") => StatusForm::Number,
+                    Some(other) => {
+                        let why = format!("`{other}` is no form; there are CAMEL_STRING SNAKE_STRING NUMBER");
+                        return Err((None, why));
+                    }
+                })
             }
         })
+    }
+
+    /// Takes headers from their new places.
+    pub(super) fn moved(&mut self, moved: &Moved) {
+        match self {
+            Self::Attribute(attribute) => attribute.moved(moved),
+            Self::Header(header) => {
+                header.first.moved(moved);
+                if let Some(otherwise) = &mut header.otherwise {
+                    otherwise.moved(moved);
+                }
+            }
+            Self::Time(..) | Self::Span { .. } | Self::GrpcStatus(_) => {}
+        }
     }
 }
 
@@ -240,37 +188,29 @@ fn header(
     text: &str,
     limit: Option<usize>,
     without_query: bool,
-    mut source: impl FnMut(&str) -> Result<Source, String>,
+    source: &mut dyn FnMut(&str) -> Result<Attribute, String>,
 ) -> Result<Header, String> {
     let (first, otherwise) = text.split_once('?').map_or((text, None), |(first, otherwise)| (first, Some(otherwise)));
     Ok(Header { first: source(first)?, otherwise: otherwise.map(source).transpose()?, limit, without_query })
 }
 
-fn request_source(name: &str, needs: &mut Needs) -> Result<Source, String> {
+fn request_source(name: &str, needs: &mut Needs) -> Result<Attribute, String> {
     let pseudo = [
-        (":METHOD", Field::Method),
-        (":PATH", Field::Path),
-        (":AUTHORITY", Field::Authority),
-        ("HOST", Field::Authority),
-        (":SCHEME", Field::Scheme),
+        (":METHOD", Attribute::RequestMethod),
+        (":PATH", Attribute::RequestPath),
+        (":AUTHORITY", Attribute::RequestHost),
+        ("HOST", Attribute::RequestHost),
+        (":SCHEME", Attribute::RequestScheme),
     ];
-    if let Some((_, field)) = pseudo.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-        needs.add(field);
-        return Ok(Source::Pseudo(field));
+    if let Some((_, attribute)) = pseudo.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        attribute.add_to(needs);
+        return Ok(attribute);
     }
-    Ok(Source::Captured(place(&mut needs.request_headers, header_name(name)?)))
+    Ok(Attribute::RequestHeader(needs.request_header(header_name(name)?)))
 }
 
 fn header_name(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header's name"))
-}
-
-/// Where a header is in the list of those to capture; it is added if it is not there.
-pub(super) fn place(names: &mut Vec<HeaderName>, name: HeaderName) -> usize {
-    names.iter().position(|known| *known == name).unwrap_or_else(|| {
-        names.push(name);
-        names.len() - 1
-    })
 }
 
 /// Reads `START:END:UNIT`.
@@ -296,17 +236,23 @@ fn span(text: &str) -> Result<Op, String> {
 }
 
 fn unknown(name: &str) -> String {
-    let (distance, nearest) = OPERATORS
-        .iter()
-        .map(|(known, _)| (distance(name, known), *known))
-        .min_by_key(|(distance, _)| *distance)
-        .unwrap_or_default();
-    if distance <= name.len() / 3 + 1 {
-        format!("there is no operator `%{name}%`; did you mean `%{nearest}%`?")
-    } else {
-        let known: Vec<&str> = OPERATORS.iter().map(|(known, _)| *known).collect();
-        format!("there is no operator `%{name}%`; there are {}", known.join(" "))
+    if let Some((_, why)) = REFUSED.iter().find(|(known, _)| *known == name) {
+        return format!("there is no `%{name}%` here: {why}");
     }
+    match nearest(name, names()) {
+        Some(nearest) => format!("there is no operator `%{name}%`; did you mean `%{nearest}%`?"),
+        None => {
+            let known: Vec<&str> = names().collect();
+            format!("there is no operator `%{name}%`; there are {}", known.join(" "))
+        }
+    }
+}
+
+/// The name that somebody may have meant.
+pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let (distance, nearest) =
+        known.map(|known| (distance(name, known), known)).min_by_key(|(distance, _)| *distance)?;
+    (distance <= name.len() / 3 + 1).then_some(nearest)
 }
 
 /// How many letters must be changed, added or removed to make one word the other (Levenshtein).

@@ -3,12 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
-use ringway_api::{Address, ResponseFlags, Version};
+use ringway_api::{Address, ResponseFlags, TlsInfo, Version};
 
 /// What a finished stream is logged with. It borrows everything; a caller fills what [`Needs`](crate::Needs) asks for
 /// and leaves the rest at its default. A TCP connection leaves out what is HTTP's.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamRecord<'a> {
+    /// What it tells of.
+    pub kind: LogType,
     /// When the first byte came.
     pub start: SystemTime,
     /// From the first byte to the end of the stream.
@@ -43,6 +45,10 @@ pub struct StreamRecord<'a> {
     pub response_headers_bytes: u64,
     /// The route that was taken.
     pub route_name: Option<&'a str>,
+    /// The virtual host it is of.
+    pub virtual_host: Option<&'a str>,
+    /// The filter chain that served it.
+    pub filter_chain: Option<&'a str>,
     /// The cluster that was picked.
     pub upstream_cluster: Option<&'a str>,
     /// The host that was picked.
@@ -55,6 +61,10 @@ pub struct StreamRecord<'a> {
     pub upstream_transport_failure: Option<&'a str>,
     /// How often it was tried.
     pub upstream_attempts: u32,
+    /// The connection to it.
+    pub upstream_connection_id: Option<u64>,
+    /// What TLS has established on that.
+    pub upstream_tls: Option<&'a TlsInfo>,
     /// The client, as trusted headers name it.
     pub downstream_remote: Option<&'a Address>,
     /// The peer of the connection.
@@ -63,8 +73,22 @@ pub struct StreamRecord<'a> {
     pub downstream_local: Option<&'a Address>,
     /// The downstream connection.
     pub connection_id: Option<u64>,
-    /// This machine's name.
-    pub hostname: Option<&'a str>,
+    /// What TLS has established on it.
+    pub tls: Option<&'a TlsInfo>,
+    /// The name that the client asked for (TLS SNI), whoever ended TLS.
+    pub requested_server_name: Option<&'a str>,
+    /// Why its TLS handshake failed.
+    pub downstream_transport_failure: Option<&'a str>,
+    /// It is a call, of gRPC or in frames: its path is `/service/method`.
+    pub is_call: bool,
+    /// The status of a gRPC call ("Status codes and their use in gRPC").
+    pub grpc_status: Option<u32>,
+    /// The content of the proxy's own reply.
+    pub local_reply_body: Option<&'a str>,
+    /// A random number of the stream's own.
+    pub stream_id: Option<u128>,
+    /// A random number of this record's own.
+    pub unique_id: Option<u128>,
     /// The tries, in the order in which they were begun, at most [`Attempt::LIMIT`].
     pub attempts: &'a [Attempt],
     /// Its place in a trace, if it is traced.
@@ -73,6 +97,24 @@ pub struct StreamRecord<'a> {
     pub request_headers: &'a Captured,
     /// The response's header values in the order of [`Needs::response_headers`](crate::Needs::response_headers).
     pub response_headers: &'a Captured,
+    /// The response's trailers in the order of [`Needs::response_trailers`](crate::Needs::response_trailers).
+    pub response_trailers: &'a Captured,
+}
+
+/// What a record tells of (`ACCESS_LOG_TYPE`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogType {
+    /// The end of a request.
+    #[default]
+    DownstreamEnd,
+    /// A connection of bytes has got its host.
+    TcpUpstreamConnected,
+    /// A connection of bytes that goes on.
+    TcpPeriodic,
+    /// The end of a connection of bytes.
+    TcpConnectionEnd,
+    /// A connection that was closed before it was served.
+    NotSet,
 }
 
 /// When what happened to a stream, each as the time since its start; `None` for what did not happen.
@@ -140,6 +182,28 @@ impl Attempt {
     pub const LIMIT: usize = 16;
 }
 
+impl LogType {
+    /// All there are.
+    pub const ALL: &'static [Self] =
+        &[Self::DownstreamEnd, Self::TcpUpstreamConnected, Self::TcpPeriodic, Self::TcpConnectionEnd, Self::NotSet];
+
+    /// Envoy's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DownstreamEnd => "DownstreamEnd",
+            Self::TcpUpstreamConnected => "TcpUpstreamConnected",
+            Self::TcpPeriodic => "TcpPeriodic",
+            Self::TcpConnectionEnd => "TcpConnectionEnd",
+            Self::NotSet => "NotSet",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
 /// Header values copied out of a message, at most 65,535 bytes of each.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
@@ -180,6 +244,7 @@ impl<'a> StreamRecord<'a> {
     /// A record of a stream that began at `start`, with everything else unset.
     pub fn new(start: SystemTime) -> Self {
         Self {
+            kind: LogType::default(),
             start,
             duration: Duration::ZERO,
             timings: Timings::default(),
@@ -197,21 +262,33 @@ impl<'a> StreamRecord<'a> {
             request_headers_bytes: 0,
             response_headers_bytes: 0,
             route_name: None,
+            virtual_host: None,
+            filter_chain: None,
             upstream_cluster: None,
             upstream_host: None,
             upstream_local: None,
             upstream_protocol: None,
             upstream_transport_failure: None,
             upstream_attempts: 0,
+            upstream_connection_id: None,
+            upstream_tls: None,
             downstream_remote: None,
             downstream_direct_remote: None,
             downstream_local: None,
             connection_id: None,
-            hostname: None,
+            tls: None,
+            requested_server_name: None,
+            downstream_transport_failure: None,
+            is_call: false,
+            grpc_status: None,
+            local_reply_body: None,
+            stream_id: None,
+            unique_id: None,
             attempts: &[],
             trace: None,
             request_headers: Captured::none(),
             response_headers: Captured::none(),
+            response_trailers: Captured::none(),
         }
     }
 }

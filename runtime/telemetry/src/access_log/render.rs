@@ -1,14 +1,35 @@
 //! From a record to a line.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use ringway_api::{Address, ResponseFlags, Version};
+use ringway_api::{Address, PeerCertificate};
 
-use super::escape::{all_plain, display, push_decimal, push_ip, push_json_inner, push_text};
+use super::attribute::{AttributeValue, split_query};
+use super::escape::{all_plain, display, hex, push_decimal, push_ip, push_json_inner, push_text};
 use super::format::{Format, Segment, Style};
-use super::operator::{Field, Header, Op, Part, Point, Source};
-use super::record::{Captured, StreamRecord};
+use super::operator::{Clock, Header, Op, StatusForm};
+use super::record::StreamRecord;
+
+/// Names of gRPC's status codes, by number, as Envoy writes them.
+const GRPC: [(&str, &str); 17] = [
+    ("OK", "OK"),
+    ("Canceled", "CANCELLED"),
+    ("Unknown", "UNKNOWN"),
+    ("InvalidArgument", "INVALID_ARGUMENT"),
+    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
+    ("NotFound", "NOT_FOUND"),
+    ("AlreadyExists", "ALREADY_EXISTS"),
+    ("PermissionDenied", "PERMISSION_DENIED"),
+    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
+    ("FailedPrecondition", "FAILED_PRECONDITION"),
+    ("Aborted", "ABORTED"),
+    ("OutOfRange", "OUT_OF_RANGE"),
+    ("Unimplemented", "UNIMPLEMENTED"),
+    ("Internal", "INTERNAL"),
+    ("Unavailable", "UNAVAILABLE"),
+    ("DataLoss", "DATA_LOSS"),
+    ("Unauthenticated", "UNAUTHENTICATED"),
+];
 
 impl Format {
     /// Appends the line of one stream, with its newline. Takes no memory but what `out` needs to grow.
@@ -16,108 +37,89 @@ impl Format {
         for segment in &self.segments {
             match segment {
                 Segment::Literal(bytes) => out.extend_from_slice(bytes),
-                Segment::Op(op, style) => value(op, record).write(*style, out),
+                Segment::Op(op, style) => write(op, record, *style, out),
+                Segment::Key(key) => push_key(key, out),
+                Segment::Member(key, op) => {
+                    if is_set(op, record) {
+                        push_key(key, out);
+                        write(op, record, Style::Json, out);
+                    }
+                }
             }
         }
     }
 }
 
-/// What an operator yields.
-enum Value<'a> {
-    Unset,
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// Text of our own that needs no escapes.
-    Plain(&'static str),
-    Flags(ResponseFlags),
-    Address(&'a Address),
-    Ip(IpAddr),
-    Start(&'a super::calendar::TimeFormat, std::time::SystemTime),
+/// Begins a member of an object or an array. What is before it is a value, or the bracket.
+fn push_key(key: &[u8], out: &mut Vec<u8>) {
+    if !matches!(out.last(), Some(b'{' | b'[')) {
+        out.push(b',');
+    }
+    out.extend_from_slice(key);
 }
 
-fn value<'a>(op: &'a Op, record: &'a StreamRecord<'_>) -> Value<'a> {
+fn is_set(op: &Op, record: &StreamRecord<'_>) -> bool {
     match op {
-        Op::Start(format) => Value::Start(format, record.start),
-        Op::Field(field) => of_field(*field, record),
-        Op::Address(field, part) => of_address(*field, *part, record),
-        Op::Request(header) => of_header(header, record.request_headers, record),
-        Op::Response(header) => of_header(header, record.response_headers, record),
+        Op::Attribute(attribute) => match attribute.value(record) {
+            AttributeValue::Unset => false,
+            AttributeValue::Flags(flags) | AttributeValue::FlagNames(flags) => !flags.is_empty(),
+            _ => true,
+        },
+        Op::Header(header) => of_header(header, record) != AttributeValue::Unset,
+        Op::Time(Clock::Emit, _) => true,
+        Op::Time(Clock::Of(attribute), _) => attribute.value(record) != AttributeValue::Unset,
+        Op::Span { from, to, .. } => from.of(record).is_some() && to.of(record).is_some(),
+        Op::GrpcStatus(_) => record.grpc_status.is_some(),
+    }
+}
+
+fn write(op: &Op, record: &StreamRecord<'_>, style: Style, out: &mut Vec<u8>) {
+    let value = match op {
+        Op::Attribute(attribute) => attribute.value(record),
+        Op::Header(header) => of_header(header, record),
+        Op::Time(clock, format) => {
+            let time = match clock {
+                Clock::Emit => Some(record.start + record.duration),
+                Clock::Of(attribute) => match attribute.value(record) {
+                    AttributeValue::Time(time) => Some(time),
+                    _ => None,
+                },
+            };
+            match time {
+                Some(time) => return quoted(style, out, |style, out| push_time(format, time, style, out)),
+                None => AttributeValue::Unset,
+            }
+        }
         Op::Span { from, to, unit_ns } => match (from.of(record), to.of(record)) {
-            (Some(from), Some(to)) => in_units(to.saturating_sub(from), *unit_ns),
-            _ => Value::Unset,
+            (Some(from), Some(to)) => {
+                let span = to.saturating_sub(from).as_nanos() / u128::from(*unit_ns);
+                AttributeValue::Number(u64::try_from(span).unwrap_or(u64::MAX))
+            }
+            _ => AttributeValue::Unset,
         },
-    }
-}
-
-fn of_field<'a>(field: Field, record: &'a StreamRecord<'_>) -> Value<'a> {
-    let text = |text: Option<&'a str>| text.map_or(Value::Unset, |text| Value::Bytes(text.as_bytes()));
-    let bytes = |bytes: Option<&'a [u8]>| bytes.map_or(Value::Unset, Value::Bytes);
-    match field {
-        Field::Duration => in_units(record.duration, 1_000_000),
-        Field::Method => text(record.method),
-        Field::Path => bytes(record.path),
-        Field::Authority => bytes(record.authority),
-        Field::Scheme => text(record.scheme),
-        Field::Protocol => of_version(record.protocol),
-        // No response is code 0, as in Envoy.
-        Field::ResponseCode => Value::Number(record.response_code.unwrap_or(0).into()),
-        Field::ResponseCodeDetails => text(record.response_code_details),
-        Field::ConnectionTerminationDetails => text(record.connection_termination_details),
-        Field::Flags => Value::Flags(record.flags),
-        Field::BytesReceived => Value::Number(record.bytes_received),
-        Field::BytesSent => Value::Number(record.bytes_sent),
-        Field::RequestHeadersBytes => Value::Number(record.request_headers_bytes),
-        Field::ResponseHeadersBytes => Value::Number(record.response_headers_bytes),
-        Field::RouteName => text(record.route_name),
-        Field::UpstreamCluster => text(record.upstream_cluster),
-        Field::UpstreamProtocol => of_version(record.upstream_protocol),
-        Field::UpstreamTransportFailure => text(record.upstream_transport_failure),
-        Field::UpstreamAttempts => Value::Number(record.upstream_attempts.into()),
-        Field::ConnectionId => record.connection_id.map_or(Value::Unset, Value::Number),
-        Field::Hostname => text(record.hostname),
-        Field::UpstreamHost
-        | Field::UpstreamLocal
-        | Field::DownstreamRemote
-        | Field::DownstreamDirectRemote
-        | Field::DownstreamLocal => of_address(field, Part::Whole, record),
-        // These have operators of their own.
-        Field::Start | Field::Timings | Field::Attempts | Field::Trace => Value::Unset,
-    }
-}
-
-fn of_address<'a>(field: Field, part: Part, record: &'a StreamRecord<'_>) -> Value<'a> {
-    let address = match field {
-        Field::UpstreamHost => record.upstream_host,
-        Field::UpstreamLocal => record.upstream_local,
-        Field::DownstreamRemote => record.downstream_remote,
-        Field::DownstreamDirectRemote => record.downstream_direct_remote,
-        Field::DownstreamLocal => record.downstream_local,
-        _ => None,
-    };
-    match (address, part) {
-        (None, _) => Value::Unset,
-        (Some(Address::Ip(address)), Part::WithoutPort) => Value::Ip(address.ip()),
-        (Some(Address::Ip(address)), Part::Port) => Value::Number(address.port().into()),
-        (Some(Address::Unix(_)), Part::Port) => Value::Unset,
-        (Some(address), _) => Value::Address(address),
-    }
-}
-
-fn of_header<'a>(header: &Header, captured: &'a Captured, record: &'a StreamRecord<'_>) -> Value<'a> {
-    let find = |source: &Source| match source {
-        Source::Captured(at) => captured.value(*at),
-        Source::Pseudo(field) => match of_field(*field, record) {
-            Value::Bytes(bytes) => Some(bytes),
-            _ => None,
+        Op::GrpcStatus(form) => match (record.grpc_status, form) {
+            (None, _) => AttributeValue::Unset,
+            (Some(code), StatusForm::Number) => AttributeValue::Number(code.into()),
+            (Some(code), form) => match GRPC.get(code as usize) {
+                None => AttributeValue::Number(code.into()),
+                Some((camel, _)) if *form == StatusForm::Camel => AttributeValue::Word(camel),
+                Some((_, snake)) => AttributeValue::Word(snake),
+            },
         },
     };
-    let Some(mut bytes) = find(&header.first).or_else(|| header.otherwise.as_ref().and_then(find)) else {
-        return Value::Unset;
-    };
+    value.write(style, out);
+}
+
+fn of_header<'a>(header: &Header, record: &'a StreamRecord<'_>) -> AttributeValue<'a> {
+    let mut value = header.first.value(record);
+    if let (AttributeValue::Unset, Some(otherwise)) = (&value, header.otherwise) {
+        value = otherwise.value(record);
+    }
+    let AttributeValue::Bytes(mut bytes) = value else { return value };
     if header.without_query {
-        bytes = bytes.split(|b| *b == b'?').next().unwrap_or(bytes);
+        bytes = split_query(bytes).0;
     }
-    Value::Bytes(header.limit.map_or(bytes, |limit| shortened(bytes, limit)))
+    AttributeValue::Bytes(header.limit.map_or(bytes, |limit| shortened(bytes, limit)))
 }
 
 /// At most `limit` bytes, and no part of a UTF-8 character at the end.
@@ -136,79 +138,120 @@ fn shortened(bytes: &[u8], limit: usize) -> &[u8] {
     }
 }
 
-fn of_version<'a>(version: Option<Version>) -> Value<'a> {
-    match version {
-        None => Value::Unset,
-        Some(Version::Http10) => Value::Plain("HTTP/1.0"),
-        Some(Version::Http11) => Value::Plain("HTTP/1.1"),
-        Some(Version::Http2) => Value::Plain("HTTP/2"),
-        Some(Version::Rpc(name)) => Value::Plain(name),
+fn push_time(format: &super::calendar::TimeFormat, time: std::time::SystemTime, style: Style, out: &mut Vec<u8>) {
+    let from = out.len();
+    format.render(time, out);
+    // Only the format's own literals can hold what JSON escapes, and they hardly ever do.
+    if style.is_json() && !all_plain(out.get(from..).unwrap_or_default()) {
+        let rendered = out.split_off(from);
+        push_json_inner(out, &rendered);
     }
 }
 
-fn in_units<'a>(span: Duration, unit_ns: u32) -> Value<'a> {
-    Value::Number(u64::try_from(span.as_nanos() / u128::from(unit_ns)).unwrap_or(u64::MAX))
+/// A value that is a string where it stands alone in JSON.
+fn quoted(style: Style, out: &mut Vec<u8>, write: impl FnOnce(Style, &mut Vec<u8>)) {
+    if style == Style::Json {
+        out.push(b'"');
+        write(Style::JsonInner, out);
+        out.push(b'"');
+    } else {
+        write(style, out);
+    }
 }
 
-impl Point {
-    fn of(self, record: &StreamRecord<'_>) -> Option<Duration> {
-        let timings = &record.timings;
+impl AttributeValue<'_> {
+    /// As the value of a label or a tag: text without escapes, and nothing where there is nothing.
+    pub fn push(&self, out: &mut Vec<u8>) {
+        self.write(Style::Value, out);
+    }
+
+    fn write(&self, style: Style, out: &mut Vec<u8>) {
         match self {
-            Self::Start => Some(Duration::ZERO),
-            Self::RequestEnd => timings.request_end,
-            Self::ConnectBegin => timings.connect_begin,
-            Self::ConnectEnd => timings.connect_end,
-            Self::UpstreamTxBegin => timings.upstream_tx_begin,
-            Self::UpstreamTxEnd => timings.upstream_tx_end,
-            Self::UpstreamRxBegin => timings.upstream_rx_begin,
-            Self::UpstreamRxEnd => timings.upstream_rx_end,
-            Self::ResponseBegin => timings.response_begin,
-            Self::ResponseEnd => timings.response_end,
+            Self::Unset => out.extend_from_slice(style.unset()),
+            Self::Number(number) => push_decimal(out, *number),
+            Self::GrpcStatus(code) => push_decimal(out, (*code).into()),
+            Self::Span(span) => push_decimal(out, u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            Self::Bool(yes) => out.extend_from_slice(if *yes { b"true" } else { b"false" }),
+            _ => quoted(style, out, |style, out| self.write_text(style, out)),
+        }
+    }
+
+    fn write_text(&self, style: Style, out: &mut Vec<u8>) {
+        match self {
+            Self::Bytes(bytes) if style == Style::Value => out.extend_from_slice(bytes),
+            Self::Bytes(bytes) if style.is_json() => push_json_inner(out, bytes),
+            Self::Bytes(bytes) => push_text(out, bytes),
+            Self::Word(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Flags(flags) if flags.is_empty() => out.push(b'-'),
+            Self::Flags(flags) => display(out, flags),
+            Self::FlagNames(flags) if flags.is_empty() => out.push(b'-'),
+            Self::FlagNames(flags) => {
+                separated(flags.iter(), out, |flag, out| out.extend_from_slice(flag.name().as_bytes()));
+            }
+            Self::Address(address) => push_address(address, style, out),
+            Self::Ip(address) => push_ip(out, *address),
+            Self::List(texts) => {
+                separated(texts.iter(), out, |text, out| Self::Bytes(text.as_bytes()).write_text(style, out));
+            }
+            Self::Hosts(tries) => separated(tries.iter(), out, |a_try, out| push_address(&a_try.host, style, out)),
+            Self::Hex(bytes) => bytes.iter().for_each(|byte| out.extend_from_slice(&[hex(byte >> 4), hex(*byte)])),
+            Self::Certificate(der) => {
+                let mut text = String::new();
+                PeerCertificate::url_encoded_pem(der, &mut text);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Self::Time(time) => super::calendar::TimeFormat::rfc3339().render(*time, out),
+            Self::Id64(id) => display(out, &format_args!("{id:016x}")),
+            Self::Id128(id) => display(out, &format_args!("{id:032x}")),
+            Self::Uuid(random) => push_uuid(*random, out),
+            // Written by whoever calls.
+            Self::Unset | Self::Number(_) | Self::GrpcStatus(_) | Self::Span(_) | Self::Bool(_) => {}
         }
     }
 }
 
-impl Value<'_> {
-    fn write(&self, style: Style, out: &mut Vec<u8>) {
+fn push_address(address: &Address, style: Style, out: &mut Vec<u8>) {
+    match address {
+        Address::Ip(address @ SocketAddr::V4(_)) => {
+            push_ip(out, address.ip());
+            out.push(b':');
+            push_decimal(out, address.port().into());
+        }
+        Address::Ip(address) => display(out, address),
+        Address::Unix(path) => {
+            out.extend_from_slice(b"unix:");
+            AttributeValue::Bytes(path.as_os_str().as_encoded_bytes()).write_text(style, out);
+        }
+    }
+}
+
+/// Version and variant replace six of the random bits (RFC 9562, section 5.4).
+fn push_uuid(random: u128, out: &mut Vec<u8>) {
+    let bits = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let part = |shift: u32, digits: u32| bits >> shift & ((1 << (digits * 4)) - 1);
+    let (a, b, c, d, e) = (part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12));
+    display(out, &format_args!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}"));
+}
+
+fn separated<T>(items: impl Iterator<Item = T>, out: &mut Vec<u8>, mut write: impl FnMut(T, &mut Vec<u8>)) {
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(item, out);
+    }
+}
+
+impl Style {
+    const fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::JsonInner | Self::JsonInnerOmit)
+    }
+
+    const fn unset(self) -> &'static [u8] {
         match self {
-            Self::Unset => out.extend_from_slice(match style {
-                Style::Json => b"null",
-                Style::Value => b"",
-                Style::Text | Style::JsonInner => b"-",
-            }),
-            Self::Number(number) => push_decimal(out, *number),
-            _ if style == Style::Json => {
-                out.push(b'"');
-                self.write(Style::JsonInner, out);
-                out.push(b'"');
-            }
-            Self::Bytes(bytes) if style == Style::Value => out.extend_from_slice(bytes),
-            Self::Bytes(bytes) if style == Style::Text => push_text(out, bytes),
-            Self::Bytes(bytes) => push_json_inner(out, bytes),
-            Self::Plain(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Flags(flags) if flags.is_empty() => out.push(b'-'),
-            Self::Flags(flags) => display(out, flags),
-            Self::Address(Address::Ip(address @ SocketAddr::V4(_))) => {
-                push_ip(out, address.ip());
-                out.push(b':');
-                push_decimal(out, address.port().into());
-            }
-            Self::Address(Address::Ip(address)) => display(out, address),
-            Self::Address(Address::Unix(path)) => {
-                Value::Bytes(b"unix:").write(style, out);
-                Value::Bytes(path.as_os_str().as_encoded_bytes()).write(style, out);
-            }
-            Self::Ip(address) => push_ip(out, *address),
-            Self::Start(format, time) if matches!(style, Style::Text | Style::Value) => format.render(*time, out),
-            Self::Start(format, time) => {
-                let from = out.len();
-                format.render(*time, out);
-                // Only the format's own literals can hold what JSON escapes, and they hardly ever do.
-                if !all_plain(out.get(from..).unwrap_or_default()) {
-                    let rendered = out.split_off(from);
-                    push_json_inner(out, &rendered);
-                }
-            }
+            Self::Json => b"null",
+            Self::Value | Self::TextOmit | Self::JsonInnerOmit => b"",
+            Self::Text | Self::JsonInner => b"-",
         }
     }
 }

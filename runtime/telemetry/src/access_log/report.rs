@@ -4,17 +4,21 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use ringway_api::{Address, ResponseFlags, Version};
+use ringway_api::{Address, ResponseFlags, TlsInfo, Version};
 
-use super::record::{Attempt, Captured, StreamRecord, Timings, TraceIds};
+use super::record::{Attempt, Captured, LogType, StreamRecord, Timings, TraceIds};
 
 /// Bytes of texts that a report keeps; of longer ones what fits.
 const TEXT_LIMIT: usize = 8 << 10;
+
+/// How many texts those are.
+const TEXTS: usize = 13;
 
 /// A [`StreamRecord`] that owns what it says, so that it can leave its worker; at most about 10 KiB besides its captured
 /// headers. [`record`](Self::record) shows it again as it was: formats are rendered from either.
 #[derive(Clone, Debug)]
 pub struct StreamReport {
+    kind: LogType,
     start: SystemTime,
     duration: Duration,
     timings: Timings,
@@ -25,20 +29,25 @@ pub struct StreamReport {
     flags: ResponseFlags,
     bytes: [u64; 4],
     upstream_attempts: u32,
-    connection_id: Option<u64>,
+    connection_ids: [Option<u64>; 2],
+    tls: [Option<Box<TlsInfo>>; 2],
+    is_call: bool,
+    grpc_status: Option<u32>,
+    ids: [Option<u128>; 2],
     addresses: [Option<Address>; 5],
-    texts: [Option<Range<u16>>; 9],
+    texts: [Option<Range<u16>>; TEXTS],
     text: Box<[u8]>,
     attempts: Box<[Attempt]>,
     trace: Option<TraceIds>,
     request_headers: Captured,
     response_headers: Captured,
+    response_trailers: Captured,
 }
 
 impl StreamReport {
     /// A copy of a record.
     pub fn of(record: &StreamRecord<'_>) -> Self {
-        let sources: [Option<&[u8]>; 9] = [
+        let sources: [Option<&[u8]>; TEXTS] = [
             record.path,
             record.authority,
             record.scheme.map(str::as_bytes),
@@ -47,7 +56,11 @@ impl StreamReport {
             record.route_name.map(str::as_bytes),
             record.upstream_cluster.map(str::as_bytes),
             record.upstream_transport_failure.map(str::as_bytes),
-            record.hostname.map(str::as_bytes),
+            record.virtual_host.map(str::as_bytes),
+            record.filter_chain.map(str::as_bytes),
+            record.requested_server_name.map(str::as_bytes),
+            record.downstream_transport_failure.map(str::as_bytes),
+            record.local_reply_body.map(str::as_bytes),
         ];
         let mut text =
             Vec::with_capacity(sources.iter().flatten().map(|text| text.len()).sum::<usize>().min(TEXT_LIMIT));
@@ -59,6 +72,7 @@ impl StreamReport {
             Some(as_u16(from)..as_u16(from + kept))
         });
         Self {
+            kind: record.kind,
             start: record.start,
             duration: record.duration,
             timings: record.timings,
@@ -74,7 +88,11 @@ impl StreamReport {
                 record.response_headers_bytes,
             ],
             upstream_attempts: record.upstream_attempts,
-            connection_id: record.connection_id,
+            connection_ids: [record.connection_id, record.upstream_connection_id],
+            tls: [record.tls, record.upstream_tls].map(|tls| tls.cloned().map(Box::new)),
+            is_call: record.is_call,
+            grpc_status: record.grpc_status,
+            ids: [record.stream_id, record.unique_id],
             addresses: [
                 record.upstream_host.cloned(),
                 record.upstream_local.cloned(),
@@ -88,19 +106,36 @@ impl StreamReport {
             trace: record.trace,
             request_headers: record.request_headers.clone(),
             response_headers: record.response_headers.clone(),
+            response_trailers: record.response_trailers.clone(),
         }
     }
 
     /// The record.
     pub fn record(&self) -> StreamRecord<'_> {
-        let [path, authority, scheme, details, termination, route, cluster, failure, hostname] =
-            self.texts.each_ref().map(|range| {
-                let range = range.as_ref()?;
-                self.text.get(usize::from(range.start)..usize::from(range.end))
-            });
+        let [
+            path,
+            authority,
+            scheme,
+            details,
+            termination,
+            route,
+            cluster,
+            failure,
+            virtual_host,
+            filter_chain,
+            server_name,
+            downstream_failure,
+            local_reply,
+        ] = self.texts.each_ref().map(|range| {
+            let range = range.as_ref()?;
+            self.text.get(usize::from(range.start)..usize::from(range.end))
+        });
+        let [connection_id, upstream_connection_id] = self.connection_ids;
+        let [stream_id, unique_id] = self.ids;
         let [host, upstream_local, remote, direct_remote, local] = self.addresses.each_ref().map(Option::as_ref);
         let [bytes_received, bytes_sent, request_headers_bytes, response_headers_bytes] = self.bytes;
         StreamRecord {
+            kind: self.kind,
             start: self.start,
             duration: self.duration,
             timings: self.timings,
@@ -127,12 +162,24 @@ impl StreamReport {
             downstream_remote: remote,
             downstream_direct_remote: direct_remote,
             downstream_local: local,
-            connection_id: self.connection_id,
-            hostname: utf8(hostname),
+            connection_id,
+            upstream_connection_id,
+            tls: self.tls.first().and_then(Option::as_deref),
+            upstream_tls: self.tls.last().and_then(Option::as_deref),
+            requested_server_name: utf8(server_name),
+            downstream_transport_failure: utf8(downstream_failure),
+            is_call: self.is_call,
+            grpc_status: self.grpc_status,
+            local_reply_body: utf8(local_reply),
+            stream_id,
+            unique_id,
+            virtual_host: utf8(virtual_host),
+            filter_chain: utf8(filter_chain),
             attempts: &self.attempts,
             trace: self.trace,
             request_headers: &self.request_headers,
             response_headers: &self.response_headers,
+            response_trailers: &self.response_trailers,
         }
     }
 }

@@ -118,7 +118,7 @@ fn operators() {
         ("%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT%", "10.0.0.7 8080"),
         ("%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "[::1]:5000 ::1"),
         ("%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_PORT%", "unix:/run/a\\\"b -"),
-        ("%UPSTREAM_LOCAL_ADDRESS% %ROUTE_NAME% %HOSTNAME%", "- - -"),
+        ("%UPSTREAM_LOCAL_ADDRESS% %ROUTE_NAME%", "- -"),
         ("%ENVIRONMENT(RINGWAY_TEST_SURELY_UNSET)%", "-"),
         ("é %BYTES_SENT%", "é 3456"),
     ] {
@@ -148,7 +148,7 @@ fn errors_say_where_and_what_instead() {
     for (format, position, says) in [
         ("%RESPONSE_COD%", 0, "did you mean `%RESPONSE_CODE%`?"),
         ("ab %RSP(X)%", 3, "`%RESP%`"),
-        ("%GRPC_STATUS_OF_SOMETHING_ELSE%", 0, "there are START_TIME REQ"),
+        ("%GRPC_STATUS_OF_SOMETHING_ELSE%", 0, "there are START_TIME EMIT_TIME"),
         ("x%", 1, "write `%%`"),
         ("x% y", 1, "write `%%`"),
         ("%DURATION", 0, "no closing `%`"),
@@ -194,7 +194,7 @@ fn a_format_says_what_it_needs_and_no_more() {
     }
     assert!(Format::parse("%REQUEST_DURATION%").unwrap().needs().has(Field::Timings));
     assert!(Format::default_text().needs().has(Field::Start));
-    assert!((Field::Hostname as u32) < u32::BITS);
+    assert!((Field::Kind as u32) < u64::BITS, "the last one");
 }
 
 #[test]

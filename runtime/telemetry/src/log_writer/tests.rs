@@ -43,7 +43,7 @@ fn temp_dir(name: &str) -> PathBuf {
 fn lines_of_all_workers_arrive_whole_and_in_order() {
     let dir = temp_dir("order");
     let (registry, writer) = started(2, 64 << 20);
-    let file = writer.open(&dir.join("log")).unwrap();
+    let file = writer.open(&dir.join("log"), FileOptions::default()).unwrap();
     std::thread::scope(|scope| {
         for worker in 0..2 {
             let file = &file;
@@ -125,7 +125,7 @@ fn shutdown_is_bounded() {
 #[test]
 fn a_full_disk_is_counted_and_survived() {
     let (registry, writer) = started(1, 1 << 20);
-    let file = writer.open(Path::new("/dev/full")).unwrap();
+    let file = writer.open(Path::new("/dev/full"), FileOptions::default()).unwrap();
     let mut lane = file.lane(0).unwrap();
     for round in 1..=3 {
         log(&mut lane, &numbered(), round, "lost");
@@ -152,7 +152,7 @@ fn reopening_follows_a_rename() {
     let dir = temp_dir("reopen");
     let (path, rotated) = (dir.join("log"), dir.join("log.1"));
     let (registry, writer) = started(1, 1 << 20);
-    let file = writer.open(&path).unwrap();
+    let file = writer.open(&path, FileOptions::default()).unwrap();
     let mut lane = file.lane(0).unwrap();
     let format = numbered();
     log(&mut lane, &format, 1, "a");
@@ -181,8 +181,8 @@ fn a_path_is_opened_once_and_closed_after_its_last_line() {
     let dir = temp_dir("once");
     let path = dir.join("log");
     let (_registry, writer) = started(1, 1 << 20);
-    let old = writer.open(&path).unwrap();
-    let new = writer.open(&path).unwrap();
+    let old = writer.open(&path, FileOptions::default()).unwrap();
+    let new = writer.open(&path, FileOptions::default()).unwrap();
     assert!(Arc::ptr_eq(&old, &new));
     assert_eq!(new.name(), path.to_str().unwrap());
     assert!(new.lane(1).is_none());
@@ -193,11 +193,11 @@ fn a_path_is_opened_once_and_closed_after_its_last_line() {
     // The file is retired now; what it was given still arrives.
     assert!(writer.flush(LONG));
     assert_eq!(fs::read_to_string(&path).unwrap(), "1 last\n");
-    let again = writer.open(&path).unwrap();
+    let again = writer.open(&path, FileOptions::default()).unwrap();
     log(&mut again.lane(0).unwrap(), &numbered(), 2, "more");
     assert!(writer.flush(LONG));
     assert_eq!(fs::read_to_string(&path).unwrap(), "1 last\n2 more\n");
-    assert!(writer.open(&dir).is_err(), "a directory is no log");
+    assert!(writer.open(&dir, FileOptions::default()).is_err(), "a directory is no log");
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -220,4 +220,81 @@ fn lines_are_written_by_size_and_by_time_unasked() {
             assert!(byte[0] == b'0' || round > 0);
         }
     }
+}
+
+/// A log of 100 bytes a file, whose lines are `number text`.
+fn rotated(dir: &Path, lines: u64, keep: u32) -> (Registry, LogWriter) {
+    let (registry, writer) = started(1, 1 << 20);
+    let options = FileOptions { rotation: Some(Rotation { max_size: 100, keep }), mode: None };
+    let file = writer.open(&dir.join("log"), options).unwrap();
+    let mut lane = file.lane(0).unwrap();
+    for number in 1..=lines {
+        log(&mut lane, &numbered(), number, "0123456789");
+        if number % 7 == 0 {
+            assert!(writer.flush(LONG));
+        }
+    }
+    assert!(writer.flush(LONG));
+    (registry, writer)
+}
+
+#[test]
+fn rotation_loses_no_line_and_keeps_to_size_and_number() {
+    let dir = temp_dir("rotate");
+    let (registry, _writer) = rotated(&dir, 300, 100);
+    let mut files: Vec<String> = Vec::new();
+    let read = |name: String| fs::read_to_string(dir.join(name)).ok();
+    files.extend((1..).map_while(|number| read(format!("log.{number}"))));
+    files.reverse();
+    files.extend(read("log".to_owned()));
+    assert!(files.iter().all(|file| file.len() <= 100 && file.ends_with('\n')), "{files:?}");
+    assert_eq!(sum(&registry, |s| s.rotations.value()), files.len() as u64 - 1);
+    let all = files.concat();
+    let numbers = all.lines().map(|line| line.strip_suffix(" 0123456789").unwrap().parse::<u64>().unwrap());
+    assert!(numbers.eq(1..=300), "each once and in order");
+    assert_eq!(sum(&registry, |s| s.rotate_failed.value() + s.logs_dropped.value()), 0);
+
+    let few = temp_dir("rotate-few");
+    let (_registry, _writer) = rotated(&few, 300, 2);
+    let mut names: Vec<_> = fs::read_dir(&few).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["log", "log.1", "log.2"]);
+    [dir, few].into_iter().for_each(|dir| fs::remove_dir_all(dir).unwrap());
+}
+
+#[test]
+fn a_rotation_that_fails_costs_no_line() {
+    let dir = temp_dir("rotate-fails");
+    fs::create_dir_all(dir.join("log.1/in the way")).unwrap();
+    fs::create_dir_all(dir.join("log.2/in the way")).unwrap();
+    let (registry, _writer) = rotated(&dir, 40, 2);
+    let text = fs::read_to_string(dir.join("log")).unwrap();
+    assert_eq!(text.lines().count(), 40);
+    let failed = sum(&registry, |s| s.rotate_failed.value());
+    assert!((1..10).contains(&failed), "tried again now and then, not at each line: {failed}");
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_long_line_has_a_file_of_its_own_and_options_change() {
+    let dir = temp_dir("rotate-long");
+    let (_registry, writer) = rotated(&dir, 1, 9);
+    let file = writer.open(&dir.join("log"), FileOptions::default()).unwrap();
+    let mut lane = file.lane(0).unwrap();
+    writer.configure(&file, FileOptions { rotation: Some(Rotation { max_size: 100, keep: 9 }), mode: Some(0o600) });
+    log(&mut lane, &numbered(), 2, &"x".repeat(500));
+    log(&mut lane, &numbered(), 3, "short");
+    assert!(writer.flush(LONG));
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    assert_eq!(
+        (read("log.2").as_str(), read("log.1").len(), read("log").as_str()),
+        ("1 0123456789\n", 503, "3 short\n")
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.join("log")).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0);
+    writer.configure(&file, FileOptions::default());
+    log(&mut lane, &numbered(), 4, &"x".repeat(500));
+    assert!(writer.flush(LONG));
+    assert_eq!(read("log").lines().count(), 2);
+    fs::remove_dir_all(dir).unwrap();
 }

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
 
-use super::LogWriterConfig;
-use super::file::{FileShared, Output};
+use super::file::FileShared;
+use super::output::Output;
+use super::{FileOptions, LogWriterConfig};
 use crate::{AccessLogStats, Cells, Scope};
 
 /// Memory that is kept between writes.
@@ -19,6 +20,7 @@ const KEEP_BYTES: usize = 256 << 10;
 /// What the control plane asks of the log thread.
 pub(super) enum Command {
     Add(Arc<FileShared>, Output),
+    Configure(Arc<FileShared>, FileOptions),
     Reopen,
     Flush(Sender<()>),
     Stop(Option<Sender<()>>),
@@ -115,6 +117,10 @@ impl Loop {
     fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
             Command::Add(shared, output) => self.files.push((shared, output)),
+            Command::Configure(shared, options) => {
+                let files = self.files.iter_mut().filter(|(file, _)| Arc::ptr_eq(file, &shared));
+                files.for_each(|(_, output)| output.configure(options));
+            }
             Command::Reopen => {
                 self.write(|_| true);
                 for (_, output) in &mut self.files {
@@ -149,7 +155,7 @@ impl Loop {
                 if self.spare.is_empty() {
                     continue;
                 }
-                let (written, result) = output.write(&self.spare);
+                let (written, result) = output.write(&self.spare, &self.stats);
                 self.stats.bytes_written.add(written as u64);
                 match result {
                     Ok(()) => self.stats.write_completed.inc(),
