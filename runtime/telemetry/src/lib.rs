@@ -41,4 +41,8 @@ pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
     ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
 };
-pub use trace::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans, stream_attributes};
+pub(crate) use trace::grpc_failed;
+pub use trace::{
+    Child, Malformed, PROPAGATIONS, Parent, Propagation, Span, SpanEvent, SpanKind, SpanPlan, SpanStatus, SpanValue,
+    Tail, TraceRing, TraceSink, Traced, spans, stream_attributes,
+};
