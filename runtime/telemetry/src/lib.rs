@@ -39,7 +39,7 @@ pub use set::{Cell, Row, SetInfo, StatSet};
 pub use sink::{FileLog, Further, SinkPlan, Sinks, StreamSink};
 pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
-    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
+    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, TracingStats, WorkerStats,
 };
 pub(crate) use trace::grpc_failed;
 pub use trace::{

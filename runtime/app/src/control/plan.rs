@@ -245,6 +245,7 @@ impl Planner {
             forward: Arc::new(forward(&raw.headers)),
             path: PathPolicy { normalize: raw.path.normalize, merge_slashes: raw.path.merge_slashes },
             sinks: Arc::new(sinks),
+            tracing: None,
             http: self.registry.http(&listener.name),
             tcp: self.registry.tcp(&listener.name),
         }

@@ -8,4 +8,5 @@ mod hedging;
 mod mirrors;
 mod retries;
 mod timeline;
+mod tracing;
 mod world;
