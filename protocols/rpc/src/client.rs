@@ -141,7 +141,7 @@ impl<C: RpcCodec> Link<C> {
     fn most(&self) -> usize {
         match C::MODE {
             Mode::PingPong => 1,
-            Mode::Multiplex => (self.options.max_concurrent_calls as usize).clamp(1, calls::MOST),
+            Mode::Multiplex | Mode::Bound => (self.options.max_concurrent_calls as usize).clamp(1, calls::MOST),
         }
     }
 }
@@ -279,7 +279,7 @@ impl<C: RpcCodec, I: Io> Driver<C, I> {
         let link = &self.link;
         let id = match C::MODE {
             Mode::PingPong => None,
-            Mode::Multiplex => Some(received.frame.id),
+            Mode::Multiplex | Mode::Bound => Some(received.frame.id),
         };
         // Nobody may wait any more: its call was cancelled.
         let Some(awaited) = link.calls.borrow().find(id) else { return };

@@ -128,6 +128,9 @@ pub enum Mode {
     PingPong,
     /// Many, told apart by their ids; responses come in any order.
     Multiplex,
+    /// As [`Multiplex`](Self::Multiplex), but a connection has a state that its calls depend on (a login, say): each
+    /// downstream connection gets an upstream connection of its own.
+    Bound,
 }
 
 /// Which messages of a protocol carry fields that are added to them.

@@ -24,8 +24,9 @@ impl<C: RpcCodec> Protocol for Framed<C> {
     const NAME: &'static str = C::NAME;
     const STREAMS: NonZeroU32 = match C::MODE {
         Mode::PingPong => NonZeroU32::MIN,
-        Mode::Multiplex => NonZeroU32::new(options::CALLS).unwrap(),
+        Mode::Multiplex | Mode::Bound => NonZeroU32::new(options::CALLS).unwrap(),
     };
+    const BOUND: bool = matches!(C::MODE, Mode::Bound);
 
     type Config = RpcOptions;
 

@@ -268,7 +268,7 @@ impl<C: RpcCodec, I: Io, H: Handler> Server<C, I, H> {
         }
         let most = match C::MODE {
             Mode::PingPong => 1,
-            Mode::Multiplex => self.shared.options.max_concurrent_calls.max(1) as usize,
+            Mode::Multiplex | Mode::Bound => self.shared.options.max_concurrent_calls.max(1) as usize,
         };
         // A call that ends, and a peer that takes its answers, wake this loop.
         self.shared.calls.borrow().open < most && self.shared.out.waiting() < (1 << 20)

@@ -1,7 +1,7 @@
 //! A deterministic executor with a fake clock.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,9 +29,16 @@ struct Inner {
     tasks: RefCell<BTreeMap<u64, Task>>,
     next_id: Cell<u64>,
     ready: Arc<Ready>,
-    timers: RefCell<BTreeMap<u64, (Time, Waker)>>,
+    timers: RefCell<Timers>,
     polls: Cell<u64>,
     arms: Cell<u64>,
+}
+
+/// Timers by what they are known by, and by when they are due: there may be thousands.
+#[derive(Default)]
+struct Timers {
+    armed: BTreeMap<u64, (Time, Waker)>,
+    due: BTreeSet<(Time, u64)>,
 }
 
 struct Task {
@@ -200,17 +207,9 @@ impl Sim {
 
     /// Moves the clock to the earliest deadline not after `end` and wakes whoever waits for it.
     fn step_to_next_timer(&self, end: Time) -> bool {
-        let next = self.0.timers.borrow().values().map(|(at, _)| *at).min();
-        let Some(next) = next.filter(|at| *at <= end) else { return false };
+        let Some(next) = self.0.timers.borrow().next().filter(|at| *at <= end) else { return false };
         self.0.now.set(self.0.now.get().max(next.0));
-        let mut due = Vec::new();
-        self.0.timers.borrow_mut().retain(|_, (at, waker)| {
-            let keep = *at > next;
-            if !keep {
-                due.push(waker.clone());
-            }
-            keep
-        });
+        let due = self.0.timers.borrow_mut().take_due(next);
         due.into_iter().for_each(Waker::wake);
         true
     }
@@ -263,12 +262,12 @@ impl TimerDriver for SimTimer {
 
     fn wake_at(&mut self, at: Time, cx: &mut Context<'_>) {
         let mut timers = self.sim.timers.borrow_mut();
-        match timers.get_mut(&self.id) {
+        match timers.armed.get_mut(&self.id) {
             // As a wheel does it: an earlier wake-up than asked for is harmless and saves the move.
             Some((armed, waker)) if *armed <= at => waker.clone_from(cx.waker()),
             _ => {
                 self.sim.arms.set(self.sim.arms.get() + 1);
-                timers.insert(self.id, (at, cx.waker().clone()));
+                timers.arm(self.id, at, cx.waker().clone());
             }
         }
     }
@@ -276,7 +275,36 @@ impl TimerDriver for SimTimer {
 
 impl Drop for SimTimer {
     fn drop(&mut self) {
-        self.sim.timers.borrow_mut().remove(&self.id);
+        self.sim.timers.borrow_mut().disarm(self.id);
+    }
+}
+
+impl Timers {
+    /// When the first is due.
+    fn next(&self) -> Option<Time> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Those that are due by `now`, the older timers first among those due at once.
+    fn take_due(&mut self, now: Time) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some((_, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.due.pop_first();
+            wakers.extend(self.armed.remove(&id).map(|(_, waker)| waker));
+        }
+        wakers
+    }
+
+    fn arm(&mut self, id: u64, at: Time, waker: Waker) {
+        self.disarm(id);
+        self.armed.insert(id, (at, waker));
+        self.due.insert((at, id));
+    }
+
+    fn disarm(&mut self, id: u64) {
+        if let Some((at, _)) = self.armed.remove(&id) {
+            self.due.remove(&(at, id));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -81,6 +82,12 @@ pub trait LoadBalancer: 'static {
     /// What is wrong, in words for the one who wrote it.
     fn compile(config: Self::Config) -> Result<Self::Compiled, String>;
 
+    /// In how long an observed latency loses its weight to 1/e, where latencies are kept.
+    fn latency_decay(options: &Self::Compiled) -> Duration {
+        let _ = options;
+        Duration::from_secs(10)
+    }
+
     /// Makes on the control plane what is the same for all workers and takes long, for hosts with these weights and
     /// [keys](HostState::key). Workers find it in the options.
     fn prepare(options: &Self::Compiled, hosts: &[(u32, u64)]) {
@@ -111,6 +118,7 @@ pub struct BalancerSpec {
     pub compile: fn(serde_json::Value) -> Result<Options, String>,
     /// The options' JSON Schema.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
+    latency_decay: fn(&Options) -> Option<Duration>,
     prepare: fn(&Options, &[(u32, u64)]),
     build: fn(&Options, Hosts<'_>, u64) -> Option<Box<dyn DynBalancer>>,
 }
@@ -226,6 +234,7 @@ impl BalancerSpec {
             latency: B::LATENCY,
             compile: compile::<B>,
             schema: |generator| generator.subschema_for::<B::Config>(),
+            latency_decay: |options| options.downcast_ref::<B::Compiled>().map(B::latency_decay),
             prepare: |options, hosts| {
                 if let Some(options) = options.downcast_ref::<B::Compiled>() {
                     B::prepare(options, hosts);
@@ -256,6 +265,11 @@ fn compile<B: LoadBalancer>(raw: serde_json::Value) -> Result<Options, String> {
 // === impl Balancer ===
 
 impl Balancer {
+    /// As [`LoadBalancer::latency_decay`]; zero when the options are another balancer's.
+    pub fn latency_decay(&self) -> Duration {
+        (self.spec.latency_decay)(&self.options).unwrap_or_default()
+    }
+
     /// As [`LoadBalancer::prepare`].
     pub fn prepare(&self, hosts: &[(u32, u64)]) {
         (self.spec.prepare)(&self.options, hosts);

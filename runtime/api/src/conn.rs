@@ -1,6 +1,7 @@
 //! What is known of a connection.
 
-use std::cell::{Cell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,12 +86,13 @@ pub struct ConnCx {
     pub env: Rc<dyn Env>,
     draining: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    attachment: OnceCell<Box<dyn Any>>,
 }
 
 impl ConnCx {
     /// The context of a new connection.
     pub fn new(info: ConnInfo, env: Rc<dyn Env>) -> Self {
-        Self { info, env, draining: Cell::new(false), waker: RefCell::new(None) }
+        Self { info, env, draining: Cell::new(false), waker: RefCell::new(None), attachment: OnceCell::new() }
     }
 
     /// True once the connection should end in order: finish what is under way, take nothing new.
@@ -104,6 +106,12 @@ impl ConnCx {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    /// What somebody has attached to the connection and is dropped with it; made when it is first asked for. There is
+    /// room for one: `None` if it is of another type.
+    pub fn attachment<T: 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.attachment.get_or_init(|| Box::new(make())).downcast_ref()
     }
 
     /// Has [`drain`](Self::drain) wake the task behind `cx`. Call it before waiting for something new.

@@ -42,6 +42,10 @@ pub trait Protocol: 'static {
     /// How many exchanges a new upstream connection is expected to carry at once: 1 without multiplexing.
     const STREAMS: NonZeroU32 = NonZeroU32::MIN;
 
+    /// Connections have a state that requests depend on: each downstream connection gets an upstream connection of its
+    /// own, whatever the cluster says.
+    const BOUND: bool = false;
+
     /// The options a listener or cluster of this protocol takes. Unknown keys must be errors.
     type Config: DeserializeOwned + JsonSchema + Default + Send + Sync + 'static;
 
@@ -74,6 +78,8 @@ pub struct ProtocolSpec {
     pub alpn: &'static [&'static str],
     /// How many exchanges a new upstream connection is expected to carry at once.
     pub streams: NonZeroU32,
+    /// Each downstream connection needs an upstream connection of its own.
+    pub bound: bool,
     /// Reads the options; the error says what is wrong with them.
     pub compile: fn(serde_json::Value) -> Result<Arc<dyn Any + Send + Sync>, String>,
     /// The options' JSON Schema.
@@ -88,6 +94,7 @@ impl ProtocolSpec {
             kind: ProtocolKind::Streams,
             alpn: P::ALPN,
             streams: P::STREAMS,
+            bound: P::BOUND,
             compile: compile::<P::Config>,
             schema: schema::<P::Config>,
         }
@@ -100,6 +107,7 @@ impl ProtocolSpec {
             kind: ProtocolKind::Raw,
             alpn: &[],
             streams: NonZeroU32::MIN,
+            bound: false,
             compile: compile::<C>,
             schema: schema::<C>,
         }

@@ -8,6 +8,7 @@
 mod chain;
 mod compile;
 mod error;
+mod exporter;
 mod health_check;
 mod locate;
 pub mod raw;
@@ -16,17 +17,20 @@ mod route;
 mod schema;
 mod snapshot;
 mod store;
+mod tracing;
 
 pub use chain::{ChainMatcher, ConnFacts};
 pub use compile::{Catalog, compile, header_matcher, parse};
 pub use error::ConfigError;
+pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use retry::{RateLimited, ResetFormat, RetryOn, RetryOns, RetryPolicy};
 pub use route::{
-    Asked, DirectResponse, Edit, Edits, FieldMatcher, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite,
-    Picked, Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template, Value, VirtualHost,
-    cookie, parameter,
+    Asked, DirectResponse, Edit, Edits, FallbackCluster, FieldMatcher, Forward, HashKey, HashPolicy, HostRewrite,
+    Mirror, PathRewrite, Picked, Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template,
+    Value, VirtualHost, cookie, parameter,
 };
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};
 pub use store::{HISTORY, Published, Store, diff};
+pub use tracing::{TraceSampling, TraceTail, Tracing};

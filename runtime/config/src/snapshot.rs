@@ -10,9 +10,11 @@ use std::time::Duration;
 use ringway_api::{Address, Balancer, FilterSpec, Metadata};
 
 use crate::chain::ChainMatcher;
+use crate::exporter::Exporter;
 use crate::health_check::HealthCheck;
 use crate::raw;
 use crate::route::RouteTable;
+use crate::tracing::Tracing;
 
 /// A protocol's compiled options. Only the protocol's own entry looks into them.
 pub type Options = Arc<dyn Any + Send + Sync>;
@@ -30,6 +32,10 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Clusters, likewise.
     pub clusters: Vec<Arc<Cluster>>,
+    /// Exporters, likewise.
+    pub exporters: Vec<Arc<Exporter>>,
+    /// How requests are traced, likewise.
+    pub tracing: Option<Arc<Tracing>>,
 }
 
 /// A listener.
@@ -108,6 +114,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// How they are asked whether they are well.
     pub health_check: Option<Arc<HealthCheck>>,
+    /// Each downstream connection has a connection of its own.
+    pub bound: bool,
 }
 
 /// A host of a cluster.

@@ -95,7 +95,15 @@ mod tests {
 
     fn snapshot() -> Arc<Snapshot> {
         let raw = crate::raw::Config::default();
-        Arc::new(Snapshot { raw, workers: None, admin: None, listeners: Vec::new(), clusters: Vec::new() })
+        Arc::new(Snapshot {
+            raw,
+            workers: None,
+            admin: None,
+            listeners: Vec::new(),
+            clusters: Vec::new(),
+            exporters: Vec::new(),
+            tracing: None,
+        })
     }
 
     proptest! {

@@ -202,6 +202,7 @@ fn build_cluster<I: Io>(
         transport: plan.transport,
         passive: plan.passive,
         worker: tools.number,
+        bound: plan.bound.then(|| Arc::clone(&plan.name)),
     };
     let secure = plan.tls.as_ref().map(|context| secure(Arc::clone(context), tools.security));
     let services = Services {

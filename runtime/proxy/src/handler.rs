@@ -117,12 +117,13 @@ impl<I: Io> StreamHandler<I> {
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
-        guard.routed(&target);
         let Some(route) = view.route(&target) else {
             debug_assert!(false, "a target is of its view");
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
+        let target = route.forward().map_or(target, |forward| view.available(target, forward));
+        guard.routed(&target);
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
             RouteAction::Redirect(redirect) => {
@@ -311,6 +312,7 @@ fn explain(failure: &Failure) -> LocalReply {
                 AcquireError::NoHealthyHost => "no healthy upstream",
                 AcquireError::Overflow(_) | AcquireError::PendingTimeout { .. } => "upstream overflow",
                 AcquireError::Connect { .. } | AcquireError::Handshake { .. } => "upstream connection failure",
+                AcquireError::BoundEnded { .. } => "upstream connection termination",
             };
             LocalReply::new(UNAVAILABLE, body, error.details()).flag(error.flag())
         }

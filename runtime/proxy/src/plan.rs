@@ -161,6 +161,8 @@ pub struct ClusterPlan {
     pub passive: Option<PassiveParams>,
     /// Differs when protocol, options or transport security differ.
     pub transport: u64,
+    /// Each downstream connection has an upstream connection of its own.
+    pub bound: bool,
     /// Its statistics.
     pub stats: Arc<Scope<ClusterStats>>,
 }

@@ -29,7 +29,7 @@ pub struct Sampling {
     /// What a caller's trace counts.
     pub parent: ParentTrace,
     /// Requests with such fields are recorded, within the rate.
-    pub headers: Vec<FieldMatcher>,
+    pub headers: Arc<[FieldMatcher]>,
     /// Of 2^32 requests so many are, within the rate.
     pub random: u64,
     /// Traces that are begun here and recorded per second at most, over all workers, each of which has its part.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use ringway_api::{Address, Blame, EndReason, Headers, Io, LocalReply, RequestHead, ResponseHead, rpc};
-use ringway_config::{Asked, Picked, Route, RouteAt, RouteTable};
+use ringway_config::{Asked, Forward, Picked, Route, RouteAt, RouteTable};
 use ringway_telemetry::{Cells, ClusterStats, HttpStats, Scope, TcpStats};
 use ringway_upstream::{Cluster, RetryLimit, RetryPermit, Secure};
 
@@ -137,6 +137,25 @@ impl<I: Io> ChainView<I> {
     /// The route at a place.
     pub(crate) fn route(&self, target: &Target) -> Option<&Route> {
         self.routes.as_ref()?.route(target.at)
+    }
+
+    /// Where a request goes that is about to be sent: to its route's fallback if the cluster is down.
+    pub(crate) fn available(&self, target: Target, forward: &Forward) -> Target {
+        let Some(fallback) = forward.fallback else { return target };
+        let down = match target.cluster.and_then(|at| self.cluster(at)) {
+            None => fallback.cluster_not_found,
+            Some(upstream) => {
+                let cluster = &upstream.cluster;
+                let down = (fallback.no_healthy_upstream && !cluster.has_healthy_host())
+                    || (fallback.connect_failure && cluster.is_unreachable())
+                    || (fallback.overflow && cluster.is_full());
+                if down {
+                    upstream.stats.upstream_rq_fallback.inc();
+                }
+                down
+            }
+        };
+        if down { Target { cluster: Some(fallback.cluster as usize), weighted: None, ..target } } else { target }
     }
 
     /// The filters of a request with this route.

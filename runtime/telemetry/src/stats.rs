@@ -207,6 +207,7 @@ stats! {
         counter upstream_rq_retry_backoff_ratelimited: "Retries after a pause that a response asked for.";
         counter upstream_rq_replay_overflow: "Requests with more content than is kept for a retry.";
         gauge upstream_rq_replay_bytes: "Bytes of requests' contents kept for a retry.";
+        counter upstream_rq_fallback: "Requests that went to the fallback of their route, because the cluster was down.";
         counter upstream_rq_mirrored: "Copies of other clusters' requests that were sent to it, or tried to.";
         counter upstream_rq_mirror_overflow: "Requests that were not copied to it because their content is too large.";
         counter upstream_rq_per_try_timeout: "Tries that took too long.";

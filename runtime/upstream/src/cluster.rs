@@ -4,11 +4,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway_api::{Address, ConnectError, Env, Metadata, PickCx};
+use ringway_api::{Address, ConnCx, ConnectError, Env, Metadata, PickCx};
 
 use crate::dial::Dialer;
 use crate::host::{Active, Settings, count};
 use crate::host_set::{HostSet, merge};
+use crate::pool::bound;
 use crate::{
     AcquireError, Breaker, CloseCause, ClusterEvents, ClusterParams, Host, HostParams, HostReport, Lease, Limit,
     Outcome, Permit, Reuse, Services, SharedLimit,
@@ -35,6 +36,8 @@ pub struct Want<'a> {
     pub redraws: u32,
     /// What hosts must have.
     pub metadata: Option<&'a Metadata>,
+    /// The downstream connection it comes from, where the choice is that connection's.
+    pub owner: Option<&'a ConnCx>,
 }
 
 /// How often another host is drawn for one to which no connection came about a moment ago. It has nothing under way, so
@@ -101,6 +104,11 @@ impl<I: 'static> Cluster<I> {
     /// # Errors
     /// [`AcquireError::NoHealthyHost`] when none may be picked.
     pub fn pick(&self, want: Want<'_>) -> Result<Rc<Host>, AcquireError> {
+        if let (Some(name), Some(owner)) = (&self.params.bound, want.owner)
+            && let Some(host) = bound::host(owner, name)
+        {
+            return Ok(host);
+        }
         let draw = |attempt: u64| {
             // Another host for the same hash, and the same one each time.
             let hash = want.hash.map(|hash| hash.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
@@ -124,13 +132,41 @@ impl<I: 'static> Cluster<I> {
         Ok(Rc::clone(host))
     }
 
+    /// Whether any host is healthy, whatever the panic threshold says.
+    pub fn has_healthy_host(&self) -> bool {
+        self.hosts.states.iter().any(|state| state.usable.get())
+    }
+
+    /// Whether there are healthy hosts, and no connection came about to any of them a moment ago.
+    pub fn is_unreachable(&self) -> bool {
+        let now = self.settings.env.now();
+        let mut healthy = self.hosts.hosts.iter().filter(|host| host.is_usable()).peekable();
+        healthy.peek().is_some() && healthy.all(|host| host.is_cooling(now))
+    }
+
+    /// Whether another request would be beyond the cluster's limit.
+    pub fn is_full(&self) -> bool {
+        Permit::of(&self.settings.requests).is_none()
+    }
+
     /// A connection to a host for one request: at once when one has room; otherwise the request waits in line, for
     /// at most the pending timeout. Dropping the future gives the place up and wastes no connection.
     ///
     /// # Errors
     /// All of [`AcquireError`] but `NoHealthyHost`.
-    pub async fn acquire(&self, host: &Rc<Host>, reuse: Reuse) -> Result<Lease, AcquireError> {
-        host.acquire(reuse).await
+    ///
+    /// Where connections are [bound](ClusterParams::bound), it is the one of `owner`: the host must be the one picked for
+    /// it. A request without an owner (a copy, say) takes part in a shared pool there too.
+    pub async fn acquire(
+        &self,
+        host: &Rc<Host>,
+        reuse: Reuse,
+        owner: Option<&Rc<ConnCx>>,
+    ) -> Result<Lease, AcquireError> {
+        match (&self.params.bound, owner) {
+            (Some(name), Some(owner)) => bound::acquire(host, name, owner).await,
+            _ => host.acquire(reuse).await,
+        }
     }
 
     /// A connection of its own to a host, for bytes. Dropping the future abandons the attempt.
@@ -177,7 +213,7 @@ impl<I: 'static> Cluster<I> {
 
     /// Notes how long a host took to begin its answer, or to fail.
     pub fn answered_in(&self, host: &Host, took: Duration) {
-        host.note_latency(took, self.settings.env.now());
+        host.note_latency(took, self.settings.env.now(), self.params.balancer.latency_decay());
     }
 
     /// Notes what an attempt at a host came to, for outlier detection.

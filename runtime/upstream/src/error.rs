@@ -23,6 +23,11 @@ pub enum AcquireError {
         /// Timeout, or the transport's error.
         cause: ConnectError,
     },
+    /// The connection that the downstream connection had to itself has ended; it gets no other one.
+    BoundEnded {
+        /// The host it was with.
+        host: Address,
+    },
     /// The connection came about, but its protocol did not.
     Handshake {
         /// The host that was picked.
@@ -50,6 +55,7 @@ impl AcquireError {
             Self::NoHealthyHost => ResponseFlag::NoHealthyUpstream,
             Self::Overflow(_) | Self::PendingTimeout { .. } => ResponseFlag::UpstreamOverflow,
             Self::Connect { .. } | Self::Handshake { .. } => ResponseFlag::UpstreamConnectionFailure,
+            Self::BoundEnded { .. } => ResponseFlag::UpstreamConnectionTermination,
         }
     }
 
@@ -57,7 +63,10 @@ impl AcquireError {
     pub const fn host(&self) -> Option<&Address> {
         match self {
             Self::NoHealthyHost | Self::Overflow(_) => None,
-            Self::PendingTimeout { host } | Self::Connect { host, .. } | Self::Handshake { host, .. } => Some(host),
+            Self::PendingTimeout { host }
+            | Self::BoundEnded { host }
+            | Self::Connect { host, .. }
+            | Self::Handshake { host, .. } => Some(host),
         }
     }
 
@@ -70,6 +79,7 @@ impl AcquireError {
                 "upstream_reset_before_response_started{connection_timeout}"
             }
             Self::Connect { .. } => "upstream_reset_before_response_started{remote_connection_failure}",
+            Self::BoundEnded { .. } => "upstream_reset_before_response_started{connection_termination}",
             // The reason is worth more than Envoy's word for it: it says which certificate to look at.
             Self::Handshake { cause, .. } => cause.details,
         }
@@ -78,7 +88,7 @@ impl AcquireError {
     /// Why there is no connection, in the transport's words.
     pub const fn transport_failure(&self) -> Option<&'static str> {
         match self {
-            Self::NoHealthyHost | Self::Overflow(_) | Self::PendingTimeout { .. } => None,
+            Self::NoHealthyHost | Self::Overflow(_) | Self::PendingTimeout { .. } | Self::BoundEnded { .. } => None,
             Self::Connect { cause: ConnectError::Timeout, .. } => Some("connection_timeout"),
             Self::Connect { .. } => Some("remote_connection_failure"),
             Self::Handshake { cause, .. } => Some(cause.details),
@@ -92,6 +102,7 @@ impl fmt::Display for AcquireError {
             Self::NoHealthyHost => f.write_str("no healthy upstream"),
             Self::Overflow(breaker) => write!(f, "the cluster's limit on {breaker} is reached"),
             Self::PendingTimeout { host } => write!(f, "{host}: no connection became free in time"),
+            Self::BoundEnded { host } => write!(f, "{host}: the connection bound to the downstream's has ended"),
             Self::Connect { host, cause } => write!(f, "{host}: {cause}"),
             Self::Handshake { host, .. } => write!(f, "{host}: connected, but the protocol failed"),
         }

@@ -186,8 +186,8 @@ impl Host {
     }
 
     /// Notes how long it took to answer.
-    pub(crate) fn note_latency(&self, took: Duration, now: Time) {
-        self.with_state(|state| state.latency.set(observed(state.latency.get(), took, now)));
+    pub(crate) fn note_latency(&self, took: Duration, now: Time, decay: Duration) {
+        self.with_state(|state| state.latency.set(observed(state.latency.get(), took, now, decay)));
     }
 
     /// Its state for people.

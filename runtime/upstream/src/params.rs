@@ -49,6 +49,8 @@ pub struct ClusterParams {
     pub passive: Option<PassiveParams>,
     /// The number of the worker whose cluster this is.
     pub worker: usize,
+    /// Each downstream connection has a connection of its own: the cluster's name then, `None` where they are shared.
+    pub bound: Option<Arc<str>>,
 }
 
 /// A host of a cluster.

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod bell;
+pub(crate) mod bound;
 mod janitor;
 mod lease;
 mod members;
@@ -175,11 +176,13 @@ impl Host {
     pub(crate) fn retire(&self) {
         self.pool.retired.set(true);
         self.pool.end_era();
+        self.drain_bound();
     }
 
     /// No connection of before is to be used again.
     pub(crate) fn renew(&self) {
         self.pool.end_era();
+        self.drain_bound();
     }
 
     fn lease(&self, settings: &Settings, member: Rc<Member>, active: Active, permit: Permit, reused: bool) -> Lease {
@@ -199,6 +202,10 @@ impl Host {
     fn give_back(self: &Rc<Self>, member: &Rc<Member>) {
         let settings = self.settings.borrow();
         settings.events.request_ended();
+        if member.bound.is_some() {
+            drop(settings);
+            return self.settle_bound(member);
+        }
         match self.pool.unfit(member) {
             None => self.offer(member, &settings, true),
             Some(cause) => self.let_go(member, cause),

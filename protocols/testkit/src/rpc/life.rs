@@ -81,7 +81,7 @@ pub fn cancel_frees_the_place<C: RpcCodec>(samples: &Samples) {
     world.client.abort();
     world.sim.run_until_quiet();
     match C::MODE {
-        Mode::Multiplex => {
+        Mode::Multiplex | Mode::Bound => {
             assert_eq!(world.upstream.free_slots(), slots, "{what}: places");
             world.answer(under_id::<C>(&samples.response().bytes, called.frame.id));
             assert_eq!(world.upstream.free_slots(), slots, "{what}: places after its answer");
@@ -128,7 +128,7 @@ pub fn upstream_end_is_an_error_for_every_call<C: RpcCodec>(samples: &Samples) {
         let what = format!("{}: a call whose server has gone (reset: {abort})", C::NAME);
         let mut world = plain::<C>();
         let ids: Vec<u64> = match C::MODE {
-            Mode::Multiplex => vec![1, 2, 3],
+            Mode::Multiplex | Mode::Bound => vec![1, 2, 3],
             Mode::PingPong => vec![1],
         };
         for id in &ids {

@@ -58,9 +58,10 @@ pub(crate) const LOST_PATH: u32 = 29;
 pub(crate) const LOOKS_AHEAD: u32 = 27;
 /// Overwrites what others wrote.
 pub(crate) const CLEARS: u32 = 28;
-/// No bugs: one call at a time; no heartbeats and no goodbye.
+/// No bugs: one call at a time; no heartbeats and no goodbye; connections with a state.
 pub(crate) const PING_PONG: u32 = 100;
 pub(crate) const SPARTAN: u32 = 101;
+pub(crate) const BOUND: u32 = 102;
 
 fn cut(id: u64) -> u64 {
     id & 0xffff_ffff
@@ -80,7 +81,11 @@ fn unedited(origin: Origin<'_>) -> Headers {
 
 impl<const BUG: u32> RpcCodec for With<BUG> {
     const NAME: &'static str = Parcel::NAME;
-    const MODE: Mode = if BUG == PING_PONG { Mode::PingPong } else { Mode::Multiplex };
+    const MODE: Mode = match BUG {
+        PING_PONG => Mode::PingPong,
+        BOUND => Mode::Bound,
+        _ => Mode::Multiplex,
+    };
     const ID_BITS: u32 = Parcel::ID_BITS;
     const ECHO: usize = Parcel::ECHO;
     const DERIVED: &'static [&'static str] = Parcel::DERIVED;

@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ringway_rpc::RpcCodec;
+use ringway_api::ProtocolSpec;
+use ringway_rpc::{Framed, RpcCodec};
 use ringway_testkit::rpc::{Samples, conformance};
 
 use crate::bugs::*;
@@ -48,8 +49,16 @@ caught! {
 fn what_is_right_passes() {
     assert_eq!(verdict::<With<NONE>>(&samples()), None);
     assert_eq!(verdict::<With<PING_PONG>>(&samples()), None);
+    assert_eq!(verdict::<With<BOUND>>(&samples()), None);
     let spartan = Samples { heartbeat: None, goaway: None, sends_goaway: false, one_way: Vec::new(), ..samples() };
     assert_eq!(verdict::<With<SPARTAN>>(&spartan), None);
+}
+
+/// What the proxy goes by when it makes connections.
+#[test]
+fn a_protocol_says_whether_its_connections_are_bound() {
+    assert!(ProtocolSpec::of::<Framed<With<BOUND>>>().bound);
+    assert!(!ProtocolSpec::of::<Framed<With<NONE>>>().bound);
 }
 
 /// A sample whose meaning the codec does not share.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::tls::Contexts;
 use outliers::Outliers;
-use secure::Secured;
+pub(super) use secure::Secured;
 
 /// What is known of the hosts of clusters that want it known. Outlives plans.
 pub(crate) struct Health {

@@ -1,12 +1,15 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
 mod access_log;
+mod exporters;
 mod health;
 mod hosts;
 mod limits;
 mod plan;
 mod publish;
 mod tls;
+mod traces;
+mod tracing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,8 +26,10 @@ use crate::names::Names;
 use crate::watched::Watched;
 use crate::workers::{Command, Workers};
 
+use exporters::Exporters;
 pub(crate) use hosts::Resolved;
 pub(crate) use plan::Planner;
+pub(crate) use traces::Kind as TraceKind;
 
 /// What configurations may name.
 pub(crate) const CATALOG: Catalog = Catalog {
@@ -70,6 +75,8 @@ pub(crate) struct Control {
     retired: Vec<Arc<Plan>>,
     /// The files of certificates and keys.
     pub(crate) watched: Watched,
+    /// What takes telemetry away.
+    pub(crate) exporters: Exporters,
 }
 
 impl Control {
@@ -85,6 +92,7 @@ impl Control {
             bound: HashMap::new(),
             retired: Vec::new(),
             watched: Watched::default(),
+            exporters: Exporters::default(),
         }
     }
 
@@ -141,6 +149,7 @@ impl Control {
         self.planner.use_contexts(contexts);
         self.watch_files();
         self.warm_up(&snapshot).await;
+        self.exporters.follow(&snapshot, self.planner.contexts(), &self.registry);
         self.count_changes(&snapshot);
         let published = self.store.publish(origin, SystemTime::now(), text, Arc::clone(&snapshot));
         self.bound = publish::addresses(&snapshot);
@@ -163,6 +172,11 @@ impl Control {
             }
             self.health_round().await;
         }
+    }
+
+    /// Takes what workers have reported of traced streams.
+    pub(crate) fn traces_round(&mut self) {
+        self.planner.tracer.round(&self.exporters);
     }
 
     /// Decides about the health of hosts, and tells workers what has changed.
@@ -189,6 +203,7 @@ impl Control {
                 cells.update_attempt.inc();
                 cells.update_success.inc();
                 self.planner.use_contexts(contexts);
+                self.exporters.follow(&current.snapshot, self.planner.contexts(), &self.registry);
                 self.watch_files();
                 self.refresh().await;
                 Ok(true)
@@ -254,8 +269,10 @@ impl Control {
     ///
     /// # Errors
     /// When a worker ended with an error.
-    pub(crate) async fn shut_down(self) -> Result<()> {
+    pub(crate) async fn shut_down(mut self) -> Result<()> {
         let stopped = self.workers.stop().await.context("a worker failed");
+        self.planner.tracer.finish(&self.exporters);
+        self.exporters.flush().await;
         let flushed = self.planner.into_logs().shutdown(Duration::from_secs(2));
         if !flushed {
             eprintln!("ringway: access logs could not be flushed in time");

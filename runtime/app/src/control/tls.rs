@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use ringway_config::{Cluster, Snapshot, raw};
+use ringway_config::{Snapshot, raw};
 use ringway_io::tls::{
     Certificate, ClientAuth, ClientParams, ClientTls, ClientTrust, Crls, ExpiredCrl, Pem, Roots, SanKind, SanPattern,
     SanRule, SanRules, ServerNames, ServerParams, ServerTls, ServerTrust, TlsParams, TlsVersion,
@@ -18,6 +18,7 @@ use ringway_io::tls::{
 pub(crate) struct Contexts {
     servers: HashMap<(String, String), Held<raw::ListenerTls, ServerTls>>,
     clients: HashMap<String, Held<raw::ClusterTls, ClientTls>>,
+    exporters: HashMap<String, Held<raw::ClusterTls, ClientTls>>,
     /// All files they are made of.
     files: BTreeSet<PathBuf>,
 }
@@ -59,9 +60,15 @@ impl Contexts {
         for cluster in &snapshot.clusters {
             let Some(raw) = &cluster.raw.tls else { continue };
             let before = old.clients.get(&cluster.raw.name);
-            let held = client(raw, cluster, before, &mut new.files);
+            let held = client(raw, &cluster.alpn, before, &format!("cluster {}", cluster.raw.name), &mut new.files);
             let held = held.with_context(|| format!("cluster {}: tls", cluster.raw.name))?;
             new.clients.insert(cluster.raw.name.clone(), held);
+        }
+        for exporter in &snapshot.exporters {
+            let (Some(raw), name) = (exporter.tls(), &exporter.raw.name) else { continue };
+            let who = format!("exporter {name}");
+            let held = client(raw, &[], old.exporters.get(name), &who, &mut new.files);
+            new.exporters.insert(name.clone(), held.with_context(|| format!("{who}: tls"))?);
         }
         Ok(new)
     }
@@ -70,7 +77,10 @@ impl Contexts {
     pub(crate) fn are_those_of(&self, other: &Self) -> bool {
         let servers = self.servers.iter().all(|(key, held)| other.servers.get(key).is_some_and(|old| held.is(old)));
         let clients = self.clients.iter().all(|(key, held)| other.clients.get(key).is_some_and(|old| held.is(old)));
-        servers && clients && (self.servers.len(), self.clients.len()) == (other.servers.len(), other.clients.len())
+        let mut exporters = self.exporters.iter();
+        let exporters = exporters.all(|(key, held)| other.exporters.get(key).is_some_and(|old| held.is(old)));
+        let sizes = |of: &Self| (of.servers.len(), of.clients.len(), of.exporters.len());
+        servers && clients && exporters && sizes(self) == sizes(other)
     }
 
     /// The context of a chain.
@@ -81,6 +91,11 @@ impl Contexts {
     /// The context of a cluster.
     pub(crate) fn client(&self, cluster: &str) -> Option<&Arc<ClientTls>> {
         self.clients.get(cluster).map(|held| &held.context)
+    }
+
+    /// The context of an exporter.
+    pub(crate) fn exporter(&self, name: &str) -> Option<&Arc<ClientTls>> {
+        self.exporters.get(name).map(|held| &held.context)
     }
 
     /// The files that they are made of.
@@ -134,11 +149,11 @@ fn server(
 
 fn client(
     raw: &raw::ClusterTls,
-    cluster: &Cluster,
+    alpn: &[String],
     before: Option<&Held<raw::ClusterTls, ClientTls>>,
+    who: &str,
     all: &mut BTreeSet<PathBuf>,
 ) -> Result<Held<raw::ClusterTls, ClientTls>> {
-    let alpn = &cluster.alpn;
     let mut files = Files::new(all);
     let ca = raw.ca.as_deref().map(|path| files.read(path)).transpose()?;
     let crl = files.read_all(&raw.crl)?;
@@ -148,7 +163,7 @@ fn client(
         return Ok(held);
     }
     let trust = if raw.insecure_skip_verify {
-        eprintln!("ringway: cluster {}: `insecure_skip_verify` trusts any host", cluster.raw.name);
+        eprintln!("ringway: {who}: `insecure_skip_verify` trusts any host");
         ServerTrust::InsecureSkipVerify
     } else {
         let roots = match (&raw.ca, &ca) {
@@ -164,7 +179,7 @@ fn client(
     params.certificate = pair.as_ref().map(Pair::parse).transpose()?;
     let context = ClientTls::new(params).map_err(say)?;
     warn(context.warnings());
-    Ok(Held { raw: raw.clone(), alpn: alpn.clone(), contents, context: Arc::new(context) })
+    Ok(Held { raw: raw.clone(), alpn: alpn.to_vec(), contents, context: Arc::new(context) })
 }
 
 fn reusable<R: PartialEq + Clone, T>(

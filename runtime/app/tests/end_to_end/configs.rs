@@ -130,6 +130,22 @@ clusters:
             &["listeners[0].options", "header_cas"],
         ),
         (
+            "route: { cluster: app }",
+            "route: { cluster: app, fallback_cluster: { name: app } }",
+            &["route.fallback_cluster.name", "another cluster"],
+        ),
+        ("clusters:", "exporters: [{ name: x }]\nclusters:", &["exporters[0]", "exactly one of `otlp`"]),
+        (
+            "clusters:",
+            "exporters: [{ name: x, zipkin: { endpoint: collector:9411 } }]\nclusters:",
+            &["exporters[0].zipkin.endpoint", "is no URL"],
+        ),
+        (
+            "clusters:",
+            "exporters: [{ name: x, otlp: { endpoint: 'http://c', headers: { k: '%ENVIRONMENT(NOT_THERE)%' } } }]\nclusters:",
+            &["exporters[0].otlp.headers.k", "no environment variable `NOT_THERE`"],
+        ),
+        (
             "protocol: http1",
             "protocol: http1\n    access_log: { path: a, format: '%NOPE%' }",
             &["access_log.format", "NOPE"],

@@ -274,3 +274,22 @@ fn grpc_calls_get_the_status_that_was_asked_for() {
         assert_eq!([&statuses[0], &statuses[1], &statuses[3]], ["15", "7", "8"]);
     });
 }
+
+#[test]
+fn a_cluster_that_is_down_has_a_stand_in() {
+    let spare = Upstream::saying("spare");
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let fallback = "fallback_cluster: { name: spare }";
+        let routes = format!(
+            "routes: {{ virtual_hosts: [{{ domains: ['*'], routes: [\
+             {{ match: {{ prefix: /empty }}, route: {{ cluster: empty, {fallback} }} }}, \
+             {{ match: {{ prefix: /named }}, route: {{ cluster_header: x-cluster, {fallback} }} }}] }}] }}"
+        );
+        let listener = format!("name: web, address: '{web}', protocol: http1, {routes}");
+        let spare = format!("name: spare, endpoints: ['{}']", spare.address);
+        config(admin, &[listener], &["name: empty, endpoints: []".to_owned(), spare])
+    });
+    for path in ["/empty", "/named"] {
+        assert_eq!(Client::connect(proxy.web).get(path).unwrap().1, b"spare", "{path}");
+    }
+}

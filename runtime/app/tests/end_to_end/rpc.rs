@@ -129,3 +129,56 @@ fn dubbo_goes_over_tls() {
     assert_eq!((status, id), (20, 5));
     assert!(body.ends_with(b"secret"));
 }
+
+/// A provider that answers with the number of its connection.
+fn counting_provider() -> SocketAddr {
+    const NUMBERS: [&str; 4] = ["first", "second", "third", "fourth"];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                while let Ok((_, id, body)) = read(&mut stream) {
+                    if body.windows(3).any(|part| part == b"Bye") {
+                        return;
+                    }
+                    let result = [&[0x91][..], &text(NUMBERS[number % 4])].concat();
+                    stream.write_all(&frame(2, 20, id, &result)).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn bound_connections_are_nobody_elses_and_end_with_their_owners() {
+    let provider = counting_provider();
+    let proxy = Proxy::start_with(|_, listener, _, admin| {
+        let routes =
+            "{ virtual_hosts: [{ domains: ['*'], routes: [{ match: { prefix: / }, route: { cluster: app } }] }] }";
+        let listener = format!("name: web, address: '{listener}', protocol: dubbo, routes: {routes}");
+        let cluster = format!("name: app, protocol: dubbo, connection_pool: bound, endpoints: ['{provider}']");
+        config(admin, &[listener], &[cluster])
+    });
+    let (mut one, mut other) = (connect(proxy.web), connect(proxy.web));
+    let mut told = Vec::new();
+    for id in 0..3 {
+        for client in [&mut one, &mut other] {
+            client.write_all(&call(id, "com.x.Echo", "1")).unwrap();
+            let (status, answered, body) = read(client).unwrap();
+            assert_eq!((status, answered), (20, id));
+            told.push(body[2..].to_vec());
+        }
+    }
+    assert_ne!(told[0], told[1]);
+    assert!(told.chunks(2).all(|pair| pair == &told[..2]), "each keeps its own");
+    // The provider ends one of them in the middle of a call: that is answered, and its owner ends.
+    one.write_all(&call(9, "com.x.Bye", "1")).unwrap();
+    let (status, answered, _) = read(&mut one).unwrap();
+    assert!(status != 20 && answered == 9, "{status}");
+    while let Ok((_, _, _)) = read(&mut one) {}
+    other.write_all(&call(4, "com.x.Echo", "1")).unwrap();
+    assert_eq!(read(&mut other).unwrap().2[2..], told[1]);
+}

@@ -13,8 +13,8 @@ use super::routes::cluster_index;
 use super::{Catalog, retry};
 use crate::raw;
 use crate::route::{
-    Clusters, DirectResponse, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect,
-    Rewrite, RouteAction, Weighted,
+    Clusters, DirectResponse, FallbackCluster, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathMatch,
+    PathRewrite, Redirect, Rewrite, RouteAction, Weighted,
 };
 use crate::snapshot::Cluster;
 
@@ -55,6 +55,11 @@ fn forward(raw: &raw::Action, path: &PathMatch, around: Around<'_>) -> Result<Fo
     Ok(Forward {
         clusters: clusters(raw, path, around)?,
         cluster_not_found: status(not_found, 400..600, "route.cluster_not_found_response_code")?,
+        fallback: raw
+            .fallback_cluster
+            .as_ref()
+            .map(|fallback| self::fallback(fallback, raw, path, around))
+            .transpose()?,
         timeout: raw.timeout.map_or(Some(TIMEOUT), |timeout| timeout.limit()),
         // A call's own deadline is only cut by what was written down, not by a default made for pages.
         call_timeout: raw.timeout.and_then(Millis::limit),
@@ -68,6 +73,29 @@ fn forward(raw: &raw::Action, path: &PathMatch, around: Around<'_>) -> Result<Fo
         retry: raw.retry.as_ref().map(retry::compile).transpose()?.map(Box::new),
         mirrors: mirrors(&raw.mirror, path, around)?,
         tell_timeout: !raw.suppress_timeout_header && raw.timeout.is_some_and(|timeout| timeout.0 > 0),
+    })
+}
+
+fn fallback(
+    fallback: &raw::FallbackCluster,
+    raw: &raw::Action,
+    path: &PathMatch,
+    around: Around<'_>,
+) -> Result<FallbackCluster, Keyed> {
+    let key = "route.fallback_cluster";
+    if raw.cluster.as_ref() == Some(&fallback.name) {
+        return Err(fault(format!("{key}.name"), "must be another cluster than the route's own"));
+    }
+    if fallback.on.is_empty() {
+        return Err(fault(format!("{key}.on"), "must not be empty"));
+    }
+    let on = |when| fallback.on.contains(&when);
+    Ok(FallbackCluster {
+        cluster: around.find(&fallback.name, path, &format!("{key}.name"))?,
+        no_healthy_upstream: on(raw::FallbackOn::NoHealthyUpstream),
+        connect_failure: on(raw::FallbackOn::ConnectFailure),
+        cluster_not_found: on(raw::FallbackOn::ClusterNotFound),
+        overflow: on(raw::FallbackOn::Overflow),
     })
 }
 

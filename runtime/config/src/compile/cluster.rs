@@ -68,5 +68,11 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         health::outliers(raw, path)?;
     }
     let health_check = health::check(raw, path)?.map(Arc::new);
-    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer, endpoints, health_check })
+    let needs = |name: &str| catalog.protocols.iter().any(|spec| spec.name == name && spec.bound);
+    let bound = raw.connection_pool == raw::ConnectionPool::Bound || protocols.iter().any(|one| needs(one.protocol));
+    if bound && protocols.is_empty() {
+        let message = "`tcp` connections are bound anyway: leave it out";
+        return Err(Fault::new(format!("{path}.connection_pool"), message));
+    }
+    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer, endpoints, health_check, bound })
 }

@@ -7,6 +7,7 @@ mod balance;
 mod chain;
 mod cluster;
 mod edits;
+mod exporter;
 mod filter;
 mod health;
 mod listener;
@@ -15,6 +16,7 @@ mod protocol;
 mod retry;
 mod routes;
 mod tls;
+mod tracing;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -114,5 +116,7 @@ fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<
     let same_indices = old.is_some_and(|old| old.cluster_indices() == indices);
     let listeners = listener::compile_all(&raw, catalog, &clusters, &indices, old.filter(|_| same_indices))?;
     drop(indices);
-    Ok(Snapshot { raw, workers, admin, listeners, clusters })
+    let exporters = exporter::compile_all(&raw.exporters, old.map_or(&[], |old| &old.exporters))?;
+    let tracing = tracing::compile(&raw, catalog, &exporters, old.and_then(|old| old.tracing.as_ref()))?;
+    Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters, tracing })
 }

@@ -24,6 +24,9 @@ pub struct Action {
     /// The status of the answer when the cluster is not there; 503 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_not_found_response_code: Option<u16>,
+    /// Where requests go when that cluster is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_cluster: Option<FallbackCluster>,
     /// Only to hosts with this metadata.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata_match: BTreeMap<String, String>,
@@ -72,6 +75,35 @@ pub struct Action {
     /// `timeout` is given.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suppress_timeout_header: bool,
+}
+
+/// The cluster that stands in for another one. Looked at before a request is sent: one that has failed is not sent again.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FallbackCluster {
+    /// The cluster.
+    pub name: String,
+    /// When it is used.
+    #[serde(default = "down")]
+    pub on: Vec<FallbackOn>,
+}
+
+/// When the other cluster is used.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FallbackOn {
+    /// None of the cluster's hosts is healthy, whatever its panic threshold says; or it has none.
+    NoHealthyUpstream,
+    /// No connection came about to any of its hosts a moment ago.
+    ConnectFailure,
+    /// There is no cluster of that name.
+    ClusterNotFound,
+    /// As many requests are under way as `limits.max_requests` allows.
+    Overflow,
+}
+
+fn down() -> Vec<FallbackOn> {
+    vec![FallbackOn::NoHealthyUpstream, FallbackOn::ConnectFailure, FallbackOn::ClusterNotFound]
 }
 
 /// A cluster that gets copies of requests, with `-shadow` behind the host's name.

@@ -62,6 +62,9 @@ pub struct Cluster {
     /// Close an upstream connection after this many requests; `0` for no limit.
     #[serde(default)]
     pub max_requests_per_connection: u32,
+    /// Who uses its connections.
+    #[serde(default)]
+    pub connection_pool: ConnectionPool,
     /// Limits of the whole process.
     #[serde(default)]
     pub limits: Limits,
@@ -162,6 +165,17 @@ impl Default for RetryBudget {
     fn default() -> Self {
         Self { percent: 20.0, min_concurrency: 3 }
     }
+}
+
+/// Who uses upstream connections.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionPool {
+    /// All downstream connections share them. Protocols whose connections have a state are bound nevertheless.
+    #[default]
+    Shared,
+    /// Each downstream connection has one of its own, with the host that its first request was given; both end together.
+    Bound,
 }
 
 /// Which addresses of a name are used, and what is one host.

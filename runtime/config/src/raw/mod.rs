@@ -6,6 +6,7 @@ mod answers;
 mod balance;
 mod cluster;
 mod edits;
+mod exporter;
 mod health;
 mod listener;
 mod marks;
@@ -14,6 +15,7 @@ mod protocol;
 mod retry;
 mod routes;
 mod tls;
+mod tracing;
 
 use std::collections::BTreeMap;
 
@@ -22,11 +24,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use access_log::{AccessLog, AccessLogOptions, AccessLogs, Comparison, LogFilter, LogFormat, LogRotation};
-pub use action::{Action, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster};
+pub use action::{
+    Action, FallbackCluster, FallbackOn, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster,
+};
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
-pub use cluster::{Cluster, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
+pub use cluster::{Cluster, ConnectionPool, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
 pub use edits::{AddedField, Append, FieldEdits};
+pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
 pub use listener::{
     ChainMatch, ConnectionBalance, FilterChain, FilterEntry, Listener, ProxyProtocol, SourceType, Transport,
@@ -37,6 +42,9 @@ pub use protocol::ProtocolNames;
 pub use retry::{BackOff, HostSelection, RateLimitedBackOff, ResetFormat, ResetHeader, Retry, RetryOn};
 pub use routes::{Route, Routes, RoutesRef, VirtualHost};
 pub use tls::{Certificate, ClusterTls, ListenerTls, SanMatch, SanType, TlsVersion};
+pub use tracing::{
+    ListenerTracing, OwnTracing, ParentTrace, TraceFormat, TraceSampling, TraceStore, TraceTail, Tracing, TracingSwitch,
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -52,6 +60,12 @@ pub struct Config {
     pub routes: BTreeMap<String, Routes>,
     /// Where requests go.
     pub clusters: Vec<Cluster>,
+    /// Where spans, access logs and statistics go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exporters: Vec<Exporter>,
+    /// How requests are traced; not at all by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
     /// How the process ends.
     pub drain: Drain,
     /// Memory limits.

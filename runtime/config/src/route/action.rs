@@ -27,6 +27,8 @@ pub struct Forward {
     pub(crate) clusters: Clusters,
     /// The status of the answer when there is no such cluster.
     pub cluster_not_found: StatusCode,
+    /// The cluster that stands in for one that is down.
+    pub fallback: Option<FallbackCluster>,
     /// How long the response may take, from the end of the request.
     pub timeout: Option<Duration>,
     /// The most a gRPC call's own deadline may be.
@@ -47,6 +49,21 @@ pub struct Forward {
     pub mirrors: Box<[Mirror]>,
     /// Tell hosts how long their response is waited for.
     pub tell_timeout: bool,
+}
+
+/// The cluster that stands in for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FallbackCluster {
+    /// The cluster, by index into the snapshot's.
+    pub cluster: u32,
+    /// None of the other's hosts is healthy.
+    pub no_healthy_upstream: bool,
+    /// None of its hosts could be connected to a moment ago.
+    pub connect_failure: bool,
+    /// It is not there.
+    pub cluster_not_found: bool,
+    /// It has as many requests under way as it may.
+    pub overflow: bool,
 }
 
 /// Where copies of some requests go.

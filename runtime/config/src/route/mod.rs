@@ -16,8 +16,8 @@ use crate::snapshot::Filter;
 
 pub(crate) use action::{Clusters, Weighted};
 pub use action::{
-    DirectResponse, Edit, Edits, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite, Redirect, Rewrite,
-    RouteAction, Template, Value,
+    DirectResponse, Edit, Edits, FallbackCluster, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite,
+    Redirect, Rewrite, RouteAction, Template, Value,
 };
 pub(crate) use field::{Condition, TextKind};
 pub use field::{FieldMatcher, cookie, parameter};

@@ -19,6 +19,7 @@ fn route(matcher: RouteMatcher, clusters: Clusters) -> Route {
     let action = RouteAction::Forward(Forward {
         clusters,
         cluster_not_found: http::StatusCode::SERVICE_UNAVAILABLE,
+        fallback: None,
         timeout: None,
         call_timeout: None,
         upgrades: Box::default(),

@@ -98,7 +98,7 @@ impl<'a> Flight<'a> {
         let (to, kept) = (Rc::clone(&host), Rc::clone(&notes));
         let future = async move {
             let peek = peek.then_some(progress);
-            let mut tried = send(upstream, &to, request, stream, &kept, peek).await?;
+            let mut tried = send(upstream, &to, request, stream, Some(&stream.conn), &kept, peek).await?;
             if let Some((timers, span)) = later {
                 tried.answer.body = match tried.answer.body {
                     Answered::Streaming { exchange, lease } => {
@@ -147,12 +147,13 @@ pub(super) async fn send<I: Io>(
     host: &Rc<Host>,
     mut request: Request,
     stream: &StreamCx,
+    owner: Option<&Rc<ConnCx>>,
     notes: &Notes,
     peek: Option<Option<Rc<RequestProgress>>>,
 ) -> Result<Tried, Failure> {
     let mut reuse = Reuse::Allowed;
     loop {
-        let mut lease = upstream.cluster.acquire(host, reuse).await.map_err(Failure::Acquire)?;
+        let mut lease = upstream.cluster.acquire(host, reuse, owner).await.map_err(Failure::Acquire)?;
         // The first connection's end is told; a second one differs in its port at most.
         notes.local.get_or_init(|| Rc::clone(lease.conn()));
         notes.mark.connected(lease.is_reused());

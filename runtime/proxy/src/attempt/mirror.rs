@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ringway_api::{Body, BodyError, BodyStream, Chunk, ConnCx, Frame, Headers, Io, Request, RequestHead, StreamCx};
 use ringway_config::Mirror;
+use ringway_upstream::Want;
 
 use super::flight::{Notes, Tried, send};
 use super::replay::{Room, small};
-use super::{Answered, Failure, Tries, failed};
+use super::{Answered, Failure, failed};
 use crate::dialect::Dialect;
 use crate::health;
 use crate::timeline::Timeline;
@@ -139,11 +140,11 @@ async fn shadow<I: Io>(
     (timeout, dialect): (Duration, Dialect),
 ) {
     upstream.stats.upstream_rq_mirrored.inc();
-    let Ok(host) = upstream.cluster.pick(Tries::default().want(&[], 0)) else { return };
+    let Ok(host) = upstream.cluster.pick(Want::default()) else { return };
     let mut timer = timers.take();
     let whole = async {
         let notes = Notes::default();
-        let Tried { answer, .. } = send(upstream, &host, request, stream, &notes, None).await?;
+        let Tried { answer, .. } = send(upstream, &host, request, stream, None, &notes, None).await?;
         upstream.count_response(&answer.head);
         health::answered(upstream, &host, &answer.head, dialect, false);
         if let Answered::Streaming { mut exchange, lease } = answer.body {

@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringway_api::{
-    Address, Body, BodyStart, Exchange, ExchangeError, ExchangeEvent, Io, Metadata, Request, RequestHead,
+    Address, Body, BodyStart, ConnCx, Exchange, ExchangeError, ExchangeEvent, Io, Metadata, Request, RequestHead,
     ResponseFlags, ResponseHead, StreamCx, Time,
 };
 use ringway_upstream::{AcquireError, Cluster, Host, Lease, Reuse, Want};
@@ -88,14 +88,14 @@ pub(crate) async fn exchange<I: Io>(
     let cluster = &upstream.cluster;
     let mut reuse = Reuse::Allowed;
     loop {
-        let host = cluster.pick(tries.want(&[], 0)).map_err(Failure::Acquire)?;
+        let host = cluster.pick(tries.want(&cx.conn, &[], 0)).map_err(Failure::Acquire)?;
         tries.host = Some(host.address().clone());
         if tries.auto_host {
             name_host(&mut request.head, &host);
         }
         let mark = Mark::begin(tries.timeline.as_ref(), host.address(), Some(&mut request.head));
         let began = cluster.watches_latency().then(|| cluster.env().now());
-        let mut acquire = pin!(cluster.acquire(&host, reuse));
+        let mut acquire = pin!(cluster.acquire(&host, reuse, Some(&cx.conn)));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(Failure::Acquire)),
             Poll::Pending => deadline.poll(cx).map(|()| Err(Failure::Timeout)),
@@ -118,7 +118,7 @@ pub(crate) async fn exchange<I: Io>(
         tries.count += 1;
         let mut exchange = lease.open(request);
         let driven = drive(&mut *exchange, cx, deadline, tries).await;
-        note_latency(cluster, &host, began, driven.is_err());
+        note_latency(cluster, &host, began, driven.as_ref().ok().map(|(head, _)| head.status));
         match &driven {
             Ok((head, _)) => mark.answered(head.status),
             Err(failure) => mark.failed(failure.details()),
@@ -164,11 +164,13 @@ fn failed<I: 'static>(upstream: &ClusterView<I>, host: &Host, failure: Failure) 
 /// What a failure counts as, for balancers that prefer quick hosts: failing at once must not look good.
 const PENALTY: Duration = Duration::from_secs(1);
 
-/// Tells the balancer how long a host took, if it wants to know.
-fn note_latency<I: 'static>(cluster: &Cluster<I>, host: &Host, began: Option<Time>, failed: bool) {
+/// Tells the balancer how long a host took, if it wants to know. `status` is that of its answer, if it gave one: a host
+/// that says at once that it cannot serve (502, 503, 504) has failed as one that says nothing.
+fn note_latency<I: 'static>(cluster: &Cluster<I>, host: &Host, began: Option<Time>, status: Option<http::StatusCode>) {
     if let Some(began) = began {
         let took = cluster.env().now().since(began);
-        cluster.answered_in(host, if failed { took.max(PENALTY) } else { took });
+        let served = status.is_some_and(|status| !(502..=504).contains(&status.as_u16()));
+        cluster.answered_in(host, if served { took } else { took.max(PENALTY) });
     }
 }
 
@@ -189,7 +191,7 @@ pub(crate) struct Tries {
     /// The name of the host becomes the request's.
     pub(crate) auto_host: bool,
     pub(crate) host: Option<Address>,
-    pub(crate) local: Option<Rc<ringway_api::ConnCx>>,
+    pub(crate) local: Option<Rc<ConnCx>>,
     pub(crate) count: u32,
     pub(crate) retried: bool,
     /// A final response came.
@@ -206,8 +208,8 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// The host that is wanted: one that is not in `tried`, if one of `redraws` further draws finds such.
-    fn want<'a>(&'a self, tried: &'a [Rc<Host>], redraws: u32) -> Want<'a> {
-        Want { hash: self.hash, tried, redraws, metadata: self.metadata.as_deref() }
+    fn want<'a>(&'a self, owner: &'a ConnCx, tried: &'a [Rc<Host>], redraws: u32) -> Want<'a> {
+        Want { hash: self.hash, tried, redraws, metadata: self.metadata.as_deref(), owner: Some(owner) }
     }
 }
 

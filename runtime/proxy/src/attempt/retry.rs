@@ -70,7 +70,8 @@ pub(crate) async fn exchange<I: Io>(
         };
         let flight = run.flights.swap_remove(at);
         run.note(&flight, tries);
-        note_latency(&run.call.upstream.cluster, &flight.host, flight.began, outcome.is_err());
+        let status = outcome.as_ref().ok().map(|tried| tried.answer.head.status);
+        note_latency(&run.call.upstream.cluster, &flight.host, flight.began, status);
         if let Err(failure) = &outcome {
             flight.notes.mark.failed(failure.details());
         }
@@ -227,9 +228,9 @@ impl<'a, I: Io> Run<'a, I> {
     fn pick(&mut self, tries: &Tries) -> Result<Rc<Host>, AcquireError> {
         let (cluster, policy) = (&self.call.upstream.cluster, self.call.policy);
         if !policy.previous_hosts {
-            return cluster.pick(tries.want(&[], 0));
+            return cluster.pick(tries.want(&self.call.stream.conn, &[], 0));
         }
-        let host = cluster.pick(tries.want(&self.tried, policy.host_attempts))?;
+        let host = cluster.pick(tries.want(&self.call.stream.conn, &self.tried, policy.host_attempts))?;
         self.tried.push(Rc::clone(&host));
         Ok(host)
     }

@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test may fail")]
 
+mod bound;
 mod chaos;
+mod fallback;
 mod hedging;
+mod latencies;
 mod mirrors;
 mod retries;
 mod timeline;

@@ -18,14 +18,14 @@ use ringway_telemetry::{
     StreamReport, StreamSink,
 };
 use ringway_testkit::{MemoryIo, MemoryNet, NetMode, PairOptions, Sim, pair};
-use ringway_upstream::balance::RoundRobin;
+use ringway_upstream::balance::{PeakEwma, RoundRobin};
 use ringway_upstream::{BreakerLimits, HostParams, RetryAllowance};
 
 const PROTOCOLS: &[ProtocolEntry<MemoryIo>] = &[ProtocolEntry::of::<Http1>()];
 const CATALOG: Catalog = Catalog {
     protocols: &[ProtocolSpec::of::<Http1>()],
     filters: &[],
-    balancers: &[BalancerSpec::of::<RoundRobin>()],
+    balancers: &[BalancerSpec::of::<RoundRobin>(), BalancerSpec::of::<PeakEwma>()],
     check_access_log: |_| Ok(()),
     compile_value: |_| Err("no operators here".into()),
 };
@@ -325,6 +325,7 @@ fn plan(
             pending_timeout: raw.limits.pending_timeout.unwrap_or(raw.connect_timeout).duration(),
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
+            bound: cluster.bound,
             limits,
             transport: 0,
             passive: None,

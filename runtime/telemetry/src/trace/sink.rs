@@ -25,7 +25,7 @@ pub struct Tail {
 
 /// Streams on their way: a queue for each worker, and a bell that is rung once for all that come before it is heard.
 pub struct TraceRing {
-    reports: Arc<ReportRing<Traced>>,
+    reports: Arc<ReportRing<Box<Traced>>>,
     rung: AtomicBool,
     bell: Box<dyn Fn() + Send + Sync>,
 }
@@ -69,7 +69,7 @@ struct Places {
 struct Lane {
     plan: Arc<SpanPlan>,
     ring: Arc<TraceRing>,
-    lane: ReportLane<Traced>,
+    lane: ReportLane<Box<Traced>>,
 }
 
 impl Tail {
@@ -90,10 +90,10 @@ impl TraceRing {
     }
 
     /// Takes what is there, at most so many. True if there may be more.
-    pub fn drain(&self, limit: usize, take: impl FnMut(Traced)) -> bool {
+    pub fn drain(&self, limit: usize, mut take: impl FnMut(Traced)) -> bool {
         // Read-modify-write on both sides: whoever comes second sees what the first has done.
         self.rung.swap(false, Ordering::AcqRel);
-        self.reports.drain(limit, take) >= limit
+        self.reports.drain(limit, |traced| take(*traced)) >= limit
     }
 
     /// How many were lost to newer ones, ever.
@@ -172,7 +172,7 @@ impl StreamSink for Lane {
     fn ended(&self, record: &StreamRecord<'_>) {
         let Some(ids) = record.trace else { return };
         if ids.sampled || self.plan.wants(record) {
-            self.lane.push(Traced { report: StreamReport::of(record), plan: Arc::clone(&self.plan) });
+            self.lane.push(Box::new(Traced { report: StreamReport::of(record), plan: Arc::clone(&self.plan) }));
             self.ring.ring();
         }
     }
@@ -187,6 +187,11 @@ impl Traced {
     /// Whether it failed: a status of 500 or more or none at all, a gRPC status that says so, or an exception.
     pub fn has_failed(&self) -> bool {
         self.plan.has_failed(&self.report.record())
+    }
+
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.report.heap_bytes()
     }
 
     /// Its spans, with tags and what was thrown.

@@ -21,7 +21,8 @@ pub struct PeakEwma {
 pub struct PeakEwmaConfig {
     /// In how long a latency loses its weight to 1/e.
     pub decay: Millis,
-    /// What a host that has not answered yet is taken to need.
+    /// What a host that has not answered yet is taken to need while it is asked. It is asked at once, by one request at
+    /// a time: whoever expects the worst of hosts that are quicker than this never learns better.
     pub default_rtt: Millis,
 }
 
@@ -44,6 +45,10 @@ impl LoadBalancer for PeakEwma {
         Ok(config)
     }
 
+    fn latency_decay(options: &PeakEwmaConfig) -> Duration {
+        options.decay.duration()
+    }
+
     fn build(options: &PeakEwmaConfig, _: Hosts<'_>, _: u64) -> Self {
         Self { options: *options }
     }
@@ -60,6 +65,9 @@ impl LoadBalancer for PeakEwma {
 impl PeakEwma {
     fn cost(&self, host: &HostState, now: Time) -> f64 {
         let Latency { nanos, at } = host.latency.get();
+        if nanos <= 0.0 && host.active.get() == 0 {
+            return 0.0;
+        }
         let latency = if nanos > 0.0 {
             // What nobody has asked for a while is forgotten.
             nanos * decayed(now.since(at), self.options.decay.duration())
@@ -75,10 +83,10 @@ fn decayed(age: Duration, decay: Duration) -> f64 {
     (-age.as_secs_f64() / decay.as_secs_f64()).exp()
 }
 
-/// A latency with one more answer.
-pub(crate) fn observed(before: Latency, took: Duration, now: Time) -> Latency {
+/// A latency with one more answer, where what was before loses its weight to 1/e within `decay`.
+pub(crate) fn observed(before: Latency, took: Duration, now: Time, decay: Duration) -> Latency {
     let took = took.as_nanos() as f64;
-    let kept = decayed(now.since(before.at), PeakEwmaConfig::default().decay.duration());
+    let kept = decayed(now.since(before.at), decay);
     // Peaks count at once.
     let nanos = if took > before.nanos { took } else { before.nanos * kept + took * (1.0 - kept) };
     Latency { nanos, at: now }

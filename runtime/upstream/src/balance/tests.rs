@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ringway_api::{Balancer, BalancerSpec, DynBalancer, HostState, Hosts, LoadBalancer, PickCx, Time};
+use ringway_api::{Balancer, BalancerSpec, DynBalancer, HostState, Hosts, Latency, LoadBalancer, PickCx, Time};
 
 use super::*;
 
@@ -325,7 +325,8 @@ fn quick_hosts_are_preferred_and_slow_ones_forgiven() {
     };
     let answer = |host: usize, millis: u64, now: u64| {
         let latency = &hosts[host].latency;
-        latency.set(observed(latency.get(), Duration::from_millis(millis), Time(now * 1_000_000_000)));
+        let took = Duration::from_millis(millis);
+        latency.set(observed(latency.get(), took, Time(now * 1_000_000_000), Duration::from_secs(10)));
     };
     answer(0, 1, 1);
     answer(1, 100, 1);
@@ -338,6 +339,42 @@ fn quick_hosts_are_preferred_and_slow_ones_forgiven() {
     answer(1, 1, 61);
     answer(0, 1, 61);
     assert_eq!(share(61), 0);
+}
+
+/// Nine hosts answer in 2 ms, far below what a host is taken to need that has not answered yet.
+#[test]
+fn a_host_that_has_not_answered_yet_is_asked_and_not_by_everybody_at_once() {
+    let hosts = hosts(&[1; 10]);
+    let known = |host: &HostState| host.latency.set(Latency { nanos: 2e6, at: Time(1) });
+    hosts[..9].iter().for_each(known);
+    let view = Hosts::all(&hosts);
+    let balancer = PeakEwma::build(&PeakEwmaConfig::default(), view, 0);
+    let share = || {
+        let picks = (0..1000).map(|step| PickCx { now: Time(1), ..cx(step) });
+        picks.filter(|cx| LoadBalancer::pick(&balancer, view, *cx) == Some(9)).count()
+    };
+    // It is one of the two that are drawn in a fifth of all cases.
+    assert!((150..250).contains(&share()), "{}", share());
+    hosts[9].active.set(1);
+    assert_eq!(share(), 0, "its first answer is waited for");
+    hosts[9].active.set(0);
+    known(&hosts[9]);
+    assert!((50..150).contains(&share()), "{}", share());
+}
+
+#[test]
+fn latencies_decay_as_fast_as_the_options_say() {
+    let after_a_second = |decay: u64| {
+        let options = serde_json::json!({ "decay": format!("{decay}s") });
+        let spec = BalancerSpec::of::<PeakEwma>();
+        let balancer = Balancer { spec, options: (spec.compile)(options).unwrap() };
+        let second = |at: u64| Time(at * 1_000_000_000);
+        let slow = observed(Latency::default(), Duration::from_millis(100), second(1), balancer.latency_decay());
+        observed(slow, Duration::from_millis(1), second(2), balancer.latency_decay()).nanos / 1e6
+    };
+    // 100 ms with what is left of its weight, 1 ms with the rest.
+    assert!((after_a_second(1) - 37.4).abs() < 0.1, "{}", after_a_second(1));
+    assert!((after_a_second(10) - 90.6).abs() < 0.1, "{}", after_a_second(10));
 }
 
 #[test]

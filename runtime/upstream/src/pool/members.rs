@@ -1,13 +1,14 @@
 //! The connections of a pool, and the order in which idle ones are used.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use ringway_api::{ConnCx, Time, UpstreamConn};
 
 use super::bell::Knock;
+use super::bound::Binding;
 use crate::{CloseCause, ClusterEvents, Permit};
 
 /// One connection. The pool holds it until it is closed, leases hold it while they use it.
@@ -23,6 +24,8 @@ pub(crate) struct Member {
     pub(crate) served: Cell<u32>,
     /// Carried as many requests as it may.
     pub(crate) spent: Cell<bool>,
+    /// The downstream connection that has it to itself; none in a shared pool.
+    pub(crate) bound: Option<Weak<Binding>>,
     pub(crate) idle_since: Cell<Time>,
     cause: Cell<CloseCause>,
     knock: Arc<Knock>,
@@ -70,6 +73,7 @@ impl Member {
             reserved: Cell::new(0),
             served: Cell::new(0),
             spent: Cell::new(false),
+            bound: None,
             idle_since: Cell::new(Time::default()),
             cause: Cell::new(CloseCause::Spent),
             waker: Waker::from(Arc::clone(&knock)),
@@ -106,6 +110,14 @@ impl Member {
         self.cause.set(cause);
         self.permit.take();
         self.conn.drain();
+        if let Some(binding) = self.binding() {
+            binding.ended();
+        }
+    }
+
+    /// Its owner's hold on it.
+    pub(super) fn binding(&self) -> Option<Rc<Binding>> {
+        self.bound.as_ref()?.upgrade()
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this crate is a test")]
 
+mod bound;
 mod groups;
 mod health;
 mod limits;

@@ -11,13 +11,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
 use ringway_api::{
-    Address, Balancer, BalancerSpec, ConnInfo, Env, LoadBalancer, LocalBoxFuture, Request, RequestHead, Time, Timer,
-    TimerDriver,
+    Address, Balancer, BalancerSpec, ConnCx, ConnInfo, Env, LoadBalancer, LocalBoxFuture, Request, RequestHead, Time,
+    Timer, TimerDriver,
 };
 use ringway_upstream::balance::RoundRobin;
 use ringway_upstream::{
     AcquireError, BreakerLimits, CloseCause, Cluster, ClusterEvents, ClusterParams, Grouping, Host, HostParams, Lease,
-    Reuse, Services,
+    Reuse, Services, Want,
 };
 
 use super::net::{Connector, Net, Stream};
@@ -66,9 +66,19 @@ impl World {
     }
 
     pub(crate) fn ask_host(&self, cluster: &Rc<Cluster<Stream>>, host: &Rc<Host>, reuse: Reuse) -> Ask {
+        self.ask_for(cluster, host, reuse, None)
+    }
+
+    /// Asks for the connection that a downstream connection has to itself.
+    pub(crate) fn ask_bound(&self, cluster: &Rc<Cluster<Stream>>, owner: &Rc<ConnCx>) -> Ask {
+        let host = cluster.pick(Want { owner: Some(owner), ..Want::default() }).unwrap();
+        self.ask_for(cluster, &host, Reuse::Allowed, Some(Rc::clone(owner)))
+    }
+
+    fn ask_for(&self, cluster: &Rc<Cluster<Stream>>, host: &Rc<Host>, reuse: Reuse, owner: Option<Rc<ConnCx>>) -> Ask {
         let (cluster, host) = (Rc::clone(cluster), Rc::clone(host));
         let mut ask = Ask {
-            future: Some(Box::pin(async move { cluster.acquire(&host, reuse).await })),
+            future: Some(Box::pin(async move { cluster.acquire(&host, reuse, owner.as_ref()).await })),
             flag: Arc::new(Flag(AtomicBool::new(true))),
             outcome: None,
         };
@@ -134,6 +144,7 @@ pub(crate) fn params(of: impl IntoIterator<Item = u8>) -> ClusterParams {
         pending_timeout: CONNECT_TIMEOUT,
         idle_timeout: Some(IDLE_TIMEOUT),
         max_requests_per_connection: None,
+        bound: None,
         expected_slots: NonZeroU32::MIN,
         limits: BreakerLimits::new(1024, 1024, 1024, 1),
         transport: 0,

@@ -10,10 +10,10 @@ use ringway_preface::proxy_protocol;
 use tokio_rustls::TlsConnector;
 
 /// Secures connections with a cluster's TLS.
-pub(super) struct Secured(Arc<ClientTls>);
+pub(in crate::control) struct Secured(Arc<ClientTls>);
 
 impl Secured {
-    pub(super) fn with(context: &Arc<ClientTls>) -> Arc<dyn SecureFor> {
+    pub(in crate::control) fn with(context: &Arc<ClientTls>) -> Arc<dyn SecureFor> {
         Arc::new(Self(Arc::clone(context)))
     }
 }
