@@ -20,6 +20,22 @@ pub const EXCEPTION_STACK: &str = "rpc-exception-stack";
 /// frame that came, and may not be edited.
 pub const UNREAD: &[u8] = b"/-/-";
 
+/// Fields by which traces travel, in any case: a call that was made of a request of another protocol has them as
+/// attachments.
+pub const TRACE_FIELDS: &[&str] = &[
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "sw8",
+    "sw8-correlation",
+    "sw8-x",
+];
+
 /// The field of a request that holds the version of the service that is called.
 pub const VERSION: &str = "version";
 

@@ -162,3 +162,10 @@ fn b3_knows_decisions_without_ids_and_debugging() {
     Propagation::named("b3").unwrap().inject(&mut fields, &child);
     assert!(String::from_utf8_lossy(fields.first("b3").unwrap()).contains("-d-"));
 }
+
+#[test]
+fn calls_carry_what_formats_write() {
+    for name in PROPAGATIONS.iter().flat_map(|format| format.fields) {
+        assert!(ringway_api::rpc::TRACE_FIELDS.contains(&&*name.to_ascii_lowercase()), "{name}");
+    }
+}
