@@ -4,6 +4,7 @@
 //! which stand behind the arguments: these are skipped, not built.
 
 mod body;
+mod thrown;
 
 use std::time::Duration;
 
@@ -125,8 +126,19 @@ impl RpcCodec for Dubbo {
                 _ => Kind::HeartbeatReply,
             }
         };
-        // Of a response, only what kind of result it is.
-        let look = len.min(if is_request { LOOK } else { HEADER + 5 });
+        // Of a response, only what kind of result it is, and the beginning of what was thrown.
+        let look = if is_request {
+            LOOK
+        } else if byte(prefix, STATUS_AT) == Some(OK) && flags & SERIALIZATION == SERIAL_HESSIAN2 && len > HEADER {
+            match byte(prefix, HEADER) {
+                None => return Ok(Decoded::Need(HEADER + 1)),
+                Some(0x90 | 0x93) => HEADER + thrown::LOOK,
+                Some(_) => HEADER + 5,
+            }
+        } else {
+            HEADER + 5
+        };
+        let look = len.min(look);
         Ok(Decoded::Frame(FrameHead { kind, id, content: HEADER, look, tail: 0, len }))
     }
 
@@ -160,7 +172,7 @@ impl RpcCodec for Dubbo {
         Ok(call)
     }
 
-    fn read_response(&self, _frame: &FrameHead, block: &[u8], _fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
+    fn read_response(&self, _frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
         let truncated = CodecError::malformed("dubbo_truncated");
         let flags = byte(block, FLAGS).ok_or(truncated)?;
         let status = byte(block, STATUS_AT).ok_or(truncated)?;
@@ -172,6 +184,9 @@ impl RpcCodec for Dubbo {
                 json if SERIAL_JSON.contains(&json) => matches!(kind, Some(b'0' | b'3')),
                 _ => false,
             };
+        if exception && flags & SERIALIZATION == SERIAL_HESSIAN2 {
+            thrown::tell(block, HEADER + 1, fields);
+        }
         Ok(Outcome { status: STATUSES.to_http(status), code: status.into(), exception })
     }
 
