@@ -6,6 +6,13 @@ import matching
 import resilience
 import routing
 
+# What is logged of each request, in operators that both have.
+LOGGED = " ".join([
+    "%REQ(X-CASE)%", "%RESPONSE_FLAGS%", "%RESPONSE_FLAGS_LONG%", "%RESPONSE_CODE_DETAILS%", "%RESPONSE_CODE%", "%PROTOCOL%",
+    "%REQ(:METHOD)%", "%REQUESTED_SERVER_NAME%", "%TRAILER(X)%", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "%BYTES_RECEIVED%", "%UPSTREAM_CLUSTER%",
+])
+
 ROUTER = {
     "name": "envoy.filters.http.router",
     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
@@ -43,7 +50,7 @@ def manager(case, log):
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
                     "path": log,
-                    "log_format": {"text_format_source": {"inline_string": "%REQ(X-CASE)% %RESPONSE_FLAGS%\n"}},
+                    "log_format": {"text_format_source": {"inline_string": LOGGED + "\n"}},
                 },
             }],
             "route_config": {"name": case.name, "virtual_hosts": case.envoy, **case.envoy_table},
@@ -85,7 +92,7 @@ def ringway(chosen, ports, places, admin, log):
                 "name": case.name,
                 "address": f"127.0.0.1:{ports[case.name]}",
                 "protocol": "http1",
-                "access_log": {"path": log, "format": "%REQ(X-CASE)% %RESPONSE_FLAGS%"},
+                "access_log": {"path": log, "format": LOGGED},
                 "filters": case.ringway_filters,
                 "routes": {"virtual_hosts": case.ringway, **case.ringway_table},
                 **case.ringway_listener,

@@ -10,6 +10,7 @@ is allowed to differ says why, in the case itself. Exits with 1 when anything el
 import http.client
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -96,21 +97,29 @@ def summary(label, request, answer, flags, case):
             "body": last["body"],
         },
         "host": last and case.compare_host and last["host"],
-        "flags": flags.get(label, "no log line"),
+        **flags.get(label, {"flags": "no log line"}),
+        **({"cluster": "any"} if "host" in case.differs or not case.compare_host else {}),
     }
 
 
 def logged(path, labels):
-    """The flags of each request, once all of them are in the log."""
+    """What is logged of each request, once all of them are in the log."""
     deadline = time.monotonic() + 10
     while True:
         lines = path.read_text().splitlines() if path.exists() else []
-        flags = dict(line.split(" ", 1) for line in lines if " " in line)
-        # Envoy writes them in the order in which they came to be.
-        flags = {label: ",".join(sorted(text.split(","))) for label, text in flags.items()}
-        if labels <= flags.keys() or time.monotonic() > deadline:
-            return flags
+        said = dict(line.split(" ", 1) for line in lines if " " in line)
+        if labels <= said.keys() or time.monotonic() > deadline:
+            return {label: spelled(text.split(" ")) for label, text in said.items()}
         time.sleep(0.05)
+
+
+def spelled(said):
+    flags, names, details, *others, cluster = said
+    # Envoy writes them in the order in which they came to be.
+    flags, names = (",".join(sorted(text.split(","))) for text in (flags, names))
+    # What Envoy's transport adds to its own word.
+    details = re.sub(r"\|[^}]*", "", details)
+    return {"flags": f"{flags} {names}", "details": details, "line": " ".join(others), "cluster": cluster}
 
 
 def start(command, log, port):

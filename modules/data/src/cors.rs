@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Action, Body, Env, FilterCx, FilterStats, Headers, Millis, Request, Response, ResponseHead, Stat, StreamCx,
-    StreamFilter,
+    Action, Body, Env, FilterCx, FilterStats, Headers, LocalSource, Millis, Request, Response, ResponseFlags,
+    ResponseHead, Stat, StreamCx, StreamFilter,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -145,9 +145,9 @@ impl StreamFilter for Cors {
         let asked = fields.first("access-control-request-method").is_some_and(|method| !method.is_empty());
         if request.head.method == Method::OPTIONS && asked {
             return match allowed {
-                true => Action::Respond(Box::new(policy.permission(origin, fields))),
+                true => Action::Respond(Box::new(said(policy.permission(origin, fields)))),
                 false if policy.forward => Action::Continue,
-                false => Action::Respond(Box::new(policy.answer())),
+                false => Action::Respond(Box::new(said(policy.answer()))),
             };
         }
         if allowed {
@@ -209,6 +209,12 @@ impl Policy {
 }
 
 /// Sets a field to what was a field's value, or was checked when it was compiled.
+/// Says in the log, in Envoy's word, why no host was asked.
+fn said(mut response: Response) -> Response {
+    response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, "cors_response");
+    response
+}
+
 fn put(headers: &mut Headers, name: &str, value: &[u8]) {
     let set = headers.set(name, value);
     debug_assert!(set.is_ok(), "{name}");

@@ -85,6 +85,7 @@ pub struct ConnCx {
     /// The worker's services.
     pub env: Rc<dyn Env>,
     draining: Cell<bool>,
+    resetting: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     attachment: OnceCell<Box<dyn Any>>,
 }
@@ -92,12 +93,32 @@ pub struct ConnCx {
 impl ConnCx {
     /// The context of a new connection.
     pub fn new(info: ConnInfo, env: Rc<dyn Env>) -> Self {
-        Self { info, env, draining: Cell::new(false), waker: RefCell::new(None), attachment: OnceCell::new() }
+        Self {
+            info,
+            env,
+            draining: Cell::new(false),
+            resetting: Cell::new(false),
+            waker: RefCell::new(None),
+            attachment: OnceCell::new(),
+        }
     }
 
     /// True once the connection should end in order: finish what is under way, take nothing new.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Has `drop` drop what handles a stream, which then [knows](Self::is_resetting) that its client has reset the stream
+    /// and not the connection.
+    pub fn reset(&self, drop: impl FnOnce()) {
+        self.resetting.set(true);
+        drop();
+        self.resetting.set(false);
+    }
+
+    /// Whether what is dropped now is so because its stream was reset.
+    pub fn is_resetting(&self) -> bool {
+        self.resetting.get()
     }
 
     /// Asks for that end and wakes whoever waits.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use ringway_config::{Snapshot, Target};
 use ringway_control::{Event, Name, Resolver, ResolverOptions, SystemLookup};
 
-use crate::control::Resolved;
+use crate::control::{Addresses, EndpointFiles};
 
 /// Resolves the names of the snapshot in force, again and again.
 pub(crate) struct Names {
@@ -24,8 +24,8 @@ impl Names {
 
     /// The addresses of a snapshot's names, waiting a bounded time for those not known yet. What cannot be resolved
     /// is left out: its cluster is published without hosts and answers 503 (UH) until it can be.
-    pub(crate) async fn resolve(&mut self, snapshot: &Snapshot) -> Resolved {
-        let endpoints = snapshot.clusters.iter().flat_map(|cluster| &cluster.endpoints);
+    pub(crate) async fn resolve(&mut self, snapshot: &Snapshot, files: &EndpointFiles) -> Addresses {
+        let endpoints = snapshot.clusters.iter().flat_map(|cluster| files.of(cluster));
         self.wanted = endpoints
             .filter_map(|endpoint| match &endpoint.target {
                 Target::Name { host, port } => Some(Name::new(host, *port)),
@@ -45,7 +45,7 @@ impl Names {
     }
 
     /// Waits until the addresses of a name have changed.
-    pub(crate) async fn changed(&self) -> Resolved {
+    pub(crate) async fn changed(&self) -> Addresses {
         loop {
             match self.resolver.next().await {
                 Event::Changed { .. } => return self.known(),
@@ -56,7 +56,7 @@ impl Names {
         }
     }
 
-    fn known(&self) -> Resolved {
+    fn known(&self) -> Addresses {
         let known = |name: &Name| {
             let addresses = self.resolver.addresses(name)?;
             Some(((name.host().to_owned(), name.port()), addresses))

@@ -120,6 +120,7 @@ impl Process {
         announce(self.control()?);
         notify::ready();
         let certificates = self.control()?.watched.changes();
+        let endpoints = self.control()?.endpoints.changes();
         let ended = self.control()?.workers.ended();
         let health = self.control()?.planner.health.wake();
         let mut health_round = Instant::now();
@@ -150,8 +151,12 @@ impl Process {
                 },
                 resolved = self.names.changed() => {
                     let control = self.control()?;
-                    control.resolved = resolved;
+                    control.resolved.set_names(resolved);
                     control.refresh().await;
+                }
+                () = endpoints.next() => {
+                    let control = self.control.as_mut().context("the process has ended")?;
+                    control.reload_endpoints(&mut self.names).await;
                 }
                 () = certificates.next() => match self.control()?.reload_certificates().await {
                     Ok(true) => eprintln!("ringway: new certificates are in use"),

@@ -20,7 +20,7 @@ mod store;
 mod tracing;
 
 pub use chain::{ChainMatcher, ConnFacts};
-pub use compile::{Catalog, compile, header_matcher, parse};
+pub use compile::{Catalog, compile, endpoints, header_matcher, parse};
 pub use error::ConfigError;
 pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};

@@ -1,5 +1,6 @@
 //! When a request is sent again, compiled.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ringway_api::Headers;
@@ -28,6 +29,8 @@ pub struct RetryPolicy {
     pub rate_limited: Option<RateLimited>,
     /// Retries avoid hosts that were tried.
     pub previous_hosts: bool,
+    /// Retries avoid the priorities that were tried before, looked at anew after so many tries.
+    pub previous_priorities: Option<NonZeroU32>,
     /// How often another host is picked to avoid them.
     pub host_attempts: u32,
     /// Bytes of a request's content that are kept.

@@ -56,6 +56,8 @@ struct Captures {
     trailers: Option<Rc<Trailers>>,
     /// The content of a reply of ours.
     local_body: Option<&'static str>,
+    /// A host was wanted, whether there was one or not.
+    tried: bool,
     /// What the host spoke.
     spoken: Option<Version>,
     /// Why no connection to it came about.
@@ -134,6 +136,13 @@ impl<I: Io> StreamGuard<I> {
             timeline.request_ended();
         }
         (self.received, self.progress) = (received, progress);
+    }
+
+    /// Notes that a host is wanted.
+    pub(crate) fn tried(&mut self) {
+        if let Some(captures) = self.captures() {
+            captures.tried = true;
+        }
     }
 
     /// Notes the head of the host's answer.
@@ -321,7 +330,8 @@ impl<I: Io> StreamGuard<I> {
         }
         record.upstream_host = self.tries.host.as_ref();
         record.upstream_local = upstream_local;
-        record.upstream_attempts = self.tries.count;
+        let tried = self.captured.as_ref().is_some_and(|captures| captures.tried);
+        record.upstream_attempts = self.tries.count.max(tried.into());
         record.filter_chain = Some(&*self.view.name).filter(|name| !name.is_empty());
         record.requested_server_name = info.server_name();
         if let Some(trailers) = &trailers_captured {
@@ -366,6 +376,8 @@ impl<I: Io> Observer for StreamGuard<I> {
 impl<I: Io> Drop for StreamGuard<I> {
     fn drop(&mut self) {
         let received = self.progress.as_ref().map_or(self.received, |progress| progress.bytes.get());
-        self.end(&EndReason::Downstream("downstream_remote_disconnect"), 0, received);
+        let reset = self.conn.is_resetting();
+        let why = if reset { "http2_remote_reset" } else { "downstream_remote_disconnect" };
+        self.end(&EndReason::Downstream(why), 0, received);
     }
 }

@@ -80,12 +80,17 @@ impl<I: Io> StreamHandler<I> {
                 Err(reply) => action = Action::Reply(Box::new(reply)),
             }
         }
+        if let Some(target) = &target {
+            guard.routed(target);
+        }
         let mut response = match action {
             Action::Reply(reply) => guard.local(&reply, dialect),
             Action::Respond(mut response) => {
                 view.forward.mark_local(&mut response.head.headers);
-                guard.details("filter_response");
-                response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, "filter_response");
+                // A filter may have said why.
+                let details = response.head.local.as_ref().map_or("filter_response", |origin| origin.details);
+                guard.details(details);
+                response.head.set_local(LocalSource::Filter, ResponseFlags::NONE, details);
                 *response
             }
             Action::Reset => return None,
@@ -112,7 +117,7 @@ impl<I: Io> StreamHandler<I> {
         cx: &StreamCx,
         guard: &mut StreamGuard<I>,
     ) -> Response {
-        let Some(target) = target else {
+        let Some(mut target) = target else {
             view.http.no_route.inc();
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
@@ -122,7 +127,9 @@ impl<I: Io> StreamHandler<I> {
             let reply = LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlag::NoRoute);
             return guard.local(&reply, dialect);
         };
-        let target = route.forward().map_or(target, |forward| view.available(target, forward));
+        if let Some(forward) = route.forward() {
+            target = view.available(target, forward);
+        }
         guard.routed(&target);
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
@@ -176,6 +183,7 @@ impl<I: Io> StreamHandler<I> {
         }
         // Never lent from here on: the future would keep its place.
         let request = Request { head: std::mem::take(&mut request.head), body };
+        guard.tried();
         let outcome = if upstream.raw.is_some() {
             // Only `CONNECT` is routed to bytes.
             let idle = forward.tunnel_idle_timeout;
@@ -324,8 +332,22 @@ fn explain_exchange(error: &ExchangeError) -> LocalReply {
     let details = error.details;
     match error.kind {
         ExchangeErrorKind::Closed => {
-            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "upstream connection termination", details)
-                .flag(ResponseFlag::UpstreamConnectionTermination)
+            // Envoy's words, where it has them: who closed what.
+            let (details, flag) = match details {
+                "connection_termination" | "transport_error" | "http2_goaway" => (
+                    "upstream_reset_before_response_started{connection_termination}",
+                    ResponseFlag::UpstreamConnectionTermination,
+                ),
+                "http2_remote_reset" | "http2_remote_error" | "http2_told_to_calm_down" => {
+                    ("upstream_reset_before_response_started{remote_reset}", ResponseFlag::UpstreamRemoteReset)
+                }
+                "http2_refused_stream" => (
+                    "upstream_reset_before_response_started{remote_refused_stream_reset}",
+                    ResponseFlag::UpstreamRemoteReset,
+                ),
+                other => (other, ResponseFlag::UpstreamConnectionTermination),
+            };
+            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "upstream connection termination", details).flag(flag)
         }
         ExchangeErrorKind::Protocol | ExchangeErrorKind::TooLarge => {
             LocalReply::new(StatusCode::BAD_GATEWAY, "upstream protocol error", details)
@@ -334,6 +356,8 @@ fn explain_exchange(error: &ExchangeError) -> LocalReply {
         ExchangeErrorKind::RequestBody => {
             let status = error.status.unwrap_or(StatusCode::BAD_REQUEST);
             let flag = match error.blame {
+                // The client has reset its stream, which is its right.
+                Blame::Downstream if details == "http2_remote_reset" => ResponseFlag::DownstreamRemoteReset,
                 Blame::Downstream => ResponseFlag::DownstreamProtocolError,
                 Blame::Upstream | Blame::Local => ResponseFlag::LocalReset,
             };
@@ -364,6 +388,6 @@ mod tests {
     #[test]
     fn a_request_takes_little_memory() {
         let size = size(handling);
-        assert!(size <= 2240, "handling takes {size} bytes");
+        assert!(size <= 2200, "handling takes {size} bytes");
     }
 }

@@ -220,6 +220,8 @@ stats! {
         level membership_total: "Hosts.";
         level membership_healthy: "Hosts that may be picked.";
         counter membership_change: "Changes of the hosts.";
+        counter update_success: "Changes of the file of its endpoints that were taken.";
+        counter update_rejected: "Changes of the file of its endpoints that could not be used.";
         counter lb_healthy_panic: "Picks among all hosts, because too few were healthy.";
     }
 }

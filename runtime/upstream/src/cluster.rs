@@ -34,6 +34,8 @@ pub struct Want<'a> {
     pub tried: &'a [Rc<Host>],
     /// How often a host that has been tried is drawn again.
     pub redraws: u32,
+    /// Of so many of the tried hosts the priorities are avoided, if others can take anything.
+    pub avoid_priorities: usize,
     /// What hosts must have.
     pub metadata: Option<&'a Metadata>,
     /// The downstream connection it comes from, where the choice is that connection's.

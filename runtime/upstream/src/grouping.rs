@@ -16,6 +16,8 @@ pub struct Grouping {
     pub overprovisioning: u32,
     /// The shares of localities. Those that are not named have 1; when none is, localities do not count.
     pub locality_weights: Vec<(Locality, u32)>,
+    /// Requests stay in this process's zone as far as that is fair; locality weights do not count then.
+    pub zone_aware: Option<ZoneAware>,
     /// New hosts get their share little by little.
     pub slow_start: Option<SlowStart>,
     /// Hosts are chosen by metadata.
@@ -31,6 +33,19 @@ pub struct Locality {
     pub zone: Box<str>,
     /// The part of that.
     pub sub_zone: Box<str>,
+}
+
+/// How requests stay in the zone of this process, after Envoy's "Zone aware routing". Only the first priority is aware.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ZoneAware {
+    /// Where this process is.
+    pub local: Locality,
+    /// How many of the processes that send such requests there are in each locality.
+    pub senders: Vec<(Locality, u32)>,
+    /// With fewer usable hosts than this, zones do not count.
+    pub min_hosts: usize,
+    /// The share of requests that zones count for, from 0 to 1.
+    pub share: f64,
 }
 
 /// How hosts that are new, or well again, come into their share.
@@ -66,7 +81,54 @@ pub enum Fallback {
 
 impl Default for Grouping {
     fn default() -> Self {
-        Self { panic_percent: 50, overprovisioning: 140, locality_weights: Vec::new(), slow_start: None, subsets: None }
+        Self {
+            panic_percent: 50,
+            overprovisioning: 140,
+            locality_weights: Vec::new(),
+            zone_aware: None,
+            slow_start: None,
+            subsets: None,
+        }
+    }
+}
+
+impl ZoneAware {
+    /// The shares of localities with so many usable hosts: the weights among which a request chooses.
+    ///
+    /// When this zone has at least the share of the hosts that it has of the senders, everything stays; otherwise as much
+    /// as its hosts can take beside those of the others, and the rest goes where there is room.
+    pub fn weights(&self, hosts: &[(Option<&Locality>, usize)]) -> Vec<f64> {
+        let all: usize = hosts.iter().map(|(_, usable)| usable).sum();
+        let plain = |usable: usize| usable as f64 / all.max(1) as f64;
+        let senders: u32 = self.senders.iter().map(|(_, count)| count).sum();
+        let sends = |locality: Option<&Locality>| {
+            let count = self.senders.iter().find(|(known, _)| Some(known) == locality).map_or(0, |(_, count)| *count);
+            f64::from(count) / f64::from(senders.max(1))
+        };
+        let here = hosts.iter().position(|(locality, usable)| *locality == Some(&self.local) && *usable > 0);
+        let Some(here) = here.filter(|_| all >= self.min_hosts && senders > 0) else {
+            return hosts.iter().map(|(_, usable)| plain(*usable)).collect();
+        };
+        let (sent, has) = (sends(Some(&self.local)), hosts.get(here).map_or(0.0, |(_, usable)| plain(*usable)));
+        let stays = if sent <= has { 1.0 } else { has / sent };
+        let room = |at: usize, (locality, usable): &(Option<&Locality>, usize)| {
+            if at == here { 0.0 } else { (plain(*usable) - sends(*locality)).max(0.0) }
+        };
+        let rooms: Vec<f64> = hosts.iter().enumerate().map(|(at, zone)| room(at, zone)).collect();
+        let total: f64 = rooms.iter().sum();
+        let zoned = |at: usize, room: f64| match at {
+            _ if at == here => stays,
+            // Nobody has room: everybody takes some.
+            _ if total <= 0.0 => {
+                (1.0 - stays) * hosts.get(at).map_or(0.0, |(_, usable)| plain(*usable)) / (1.0 - has).max(f64::EPSILON)
+            }
+            _ => (1.0 - stays) * room / total,
+        };
+        let mixed = |(at, room): (usize, &f64)| {
+            let plain = hosts.get(at).map_or(0.0, |(_, usable)| plain(*usable));
+            self.share * zoned(at, *room) + (1.0 - self.share) * plain
+        };
+        rooms.iter().enumerate().map(mixed).collect()
     }
 }
 

@@ -98,8 +98,9 @@ impl HostSet {
     pub(crate) fn pick(&self, want: &Want<'_>, settings: &Settings, cx: PickCx) -> Option<usize> {
         let levels = self.levels(want.metadata)?;
         let before = self.shared.panics.get();
+        let avoided = if want.avoid_priorities == 0 { 0 } else { self.priorities(want) };
         let draw = |cx| {
-            let at = levels.pick(&self.states, &self.shared, &self.grouping, cx)?;
+            let at = levels.pick(&self.states, &self.shared, &self.grouping, avoided, cx)?;
             Some((at, self.share(at, settings)))
         };
         let (mut at, mut share) = draw(cx)?;
@@ -117,6 +118,15 @@ impl HostSet {
             settings.events.panicked();
         }
         Some(at)
+    }
+
+    /// The priorities of the hosts that were tried and whose priority is avoided, a bit for each.
+    fn priorities(&self, want: &Want<'_>) -> u128 {
+        let of = |tried: &Rc<Host>| {
+            let at = self.hosts.iter().position(|host| Rc::ptr_eq(host, tried))?;
+            1_u128.checked_shl(self.params.get(at)?.priority)
+        };
+        want.tried.iter().take(want.avoid_priorities).filter_map(of).fold(0, |bits, bit| bits | bit)
     }
 
     /// How much of its share a host gets yet.

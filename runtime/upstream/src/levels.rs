@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use ringway_api::{DynBalancer, HostState, Hosts, PickCx};
 
-use crate::grouping::{Grouping, Locality};
+use crate::grouping::{Grouping, Locality, ZoneAware};
 use crate::host::Shared;
 use crate::{ClusterParams, HostParams};
 
@@ -17,6 +17,9 @@ pub(crate) struct Levels {
 
 /// The hosts of a priority.
 struct Level {
+    priority: u32,
+    /// How much of all requests it could take, in percent.
+    health: Cell<u32>,
     groups: Vec<Group>,
     hosts: usize,
     /// Its share of the requests, in percent.
@@ -29,6 +32,8 @@ struct Level {
 struct Group {
     /// Which they are; `None` for all there are.
     members: Option<Box<[u32]>>,
+    /// Where they are, if that counts.
+    locality: Option<Locality>,
     weight: u32,
     /// The weight, less for what is not usable.
     effective: Cell<f64>,
@@ -46,10 +51,11 @@ impl Levels {
     ) -> Self {
         let everybody = members.len() == params.len();
         let weights = &cluster.grouping.locality_weights;
+        let counts = !weights.is_empty() || cluster.grouping.zone_aware.is_some();
         let mut sorted: Vec<(u32, Option<&Locality>, u32)> = Vec::with_capacity(members.len());
         for at in members {
             let Some(host) = params.get(at as usize) else { continue };
-            let locality = host.locality.as_deref().filter(|_| !weights.is_empty());
+            let locality = host.locality.as_deref().filter(|_| counts);
             sorted.push((host.priority, locality, at));
         }
         // Stable: within a group hosts stay in their order.
@@ -61,9 +67,11 @@ impl Levels {
                 let weight = named.map_or(1, |(_, weight)| *weight);
                 let members: Box<[u32]> = group.iter().map(|(_, _, at)| *at).collect();
                 let members = Some(members).filter(|members| !everybody || members.len() < states.len());
-                Group::build(members, weight, states, cluster, seed)
+                Group::build(members, (locality, weight), states, cluster, seed)
             });
             Level {
+                priority: level.first().map_or(0, |(priority, ..)| *priority),
+                health: Cell::new(0),
                 groups: groups.flatten().collect(),
                 hosts: level.len(),
                 load: Cell::new(0),
@@ -73,14 +81,31 @@ impl Levels {
         Self { levels: levels.collect(), seen: Cell::new(u64::MAX) }
     }
 
-    /// Picks a host; `None` when there is none.
-    pub(crate) fn pick(&self, states: &[HostState], shared: &Shared, rules: &Grouping, cx: PickCx) -> Option<usize> {
+    /// Picks a host; `None` when there is none. Not one of the `avoided` priorities (a bit for each), if others can take
+    /// anything.
+    pub(crate) fn pick(
+        &self,
+        states: &[HostState],
+        shared: &Shared,
+        rules: &Grouping,
+        avoided: u128,
+        cx: PickCx,
+    ) -> Option<usize> {
         if self.seen.replace(shared.changes.get()) != shared.changes.get() {
             self.weigh(states, rules);
         }
         let level = match self.levels.as_slice() {
             [only] => only,
-            several => choose(several, |level| f64::from(level.load.get()), cx.hash.unwrap_or(cx.random))?,
+            several => {
+                let other = |level: &Level| 1_u128.checked_shl(level.priority).is_none_or(|bit| avoided & bit == 0);
+                let avoids = avoided != 0 && several.iter().any(|level| other(level) && level.health.get() > 0);
+                let load = |level: &Level| match avoids {
+                    false => f64::from(level.load.get()),
+                    true if other(level) => f64::from(level.health.get()),
+                    true => 0.0,
+                };
+                choose(several, load, cx.hash.unwrap_or(cx.random))?
+            }
         };
         let group = match level.groups.as_slice() {
             [only] => only,
@@ -119,8 +144,14 @@ impl Levels {
                 // Nobody is well: everyone gets what their number says.
                 (100 * level.hosts / hosts.max(1)) as u32
             };
+            level.health.set(*health);
             level.load.set(load);
             left -= load.min(left);
+        }
+        if let Some(zones) = &rules.zone_aware {
+            for (at, level) in self.levels.iter().enumerate() {
+                level.weigh_zones(zones, at == 0 && !level.panic.get(), states);
+            }
         }
         if let Some(first) = self.levels.iter().find(|level| level.load.get() > 0).or(self.levels.first()) {
             // What rounding has left over.
@@ -130,6 +161,23 @@ impl Levels {
 }
 
 impl Level {
+    /// Weighs groups that are localities: by this process's zone if it is `aware`, otherwise by their hosts.
+    fn weigh_zones(&self, zones: &ZoneAware, aware: bool, states: &[HostState]) {
+        let panic = self.panic.get();
+        let count = |group: &Group| match group.hosts(states) {
+            hosts if panic => hosts.len(),
+            hosts => hosts.usable().count(),
+        };
+        let hosts: Vec<_> = self.groups.iter().map(|group| (group.locality.as_ref(), count(group))).collect();
+        let weights = match aware {
+            true => zones.weights(&hosts),
+            false => hosts.iter().map(|(_, usable)| *usable as f64).collect(),
+        };
+        for (group, weight) in self.groups.iter().zip(weights) {
+            group.effective.set(weight);
+        }
+    }
+
     /// How many hosts are usable; weighs the groups on the way.
     fn usable(&self, states: &[HostState], rules: &Grouping) -> usize {
         let mut all = 0;
@@ -147,7 +195,7 @@ impl Level {
 impl Group {
     fn build(
         members: Option<Box<[u32]>>,
-        weight: u32,
+        (locality, weight): (Option<&Locality>, u32),
         states: &[HostState],
         cluster: &ClusterParams,
         seed: u64,
@@ -155,7 +203,8 @@ impl Group {
         let hosts = members.as_deref().map_or(Hosts::all(states), |members| Hosts::of(states, members));
         let balancer = cluster.balancer.build(hosts, seed);
         debug_assert!(balancer.is_some(), "options are compiled by the same specification");
-        Some(Self { weight, effective: Cell::new(f64::from(weight)), balancer: balancer?, members })
+        let locality = locality.cloned();
+        Some(Self { locality, weight, effective: Cell::new(f64::from(weight)), balancer: balancer?, members })
     }
 
     fn hosts<'a>(&'a self, states: &'a [HostState]) -> Hosts<'a> {

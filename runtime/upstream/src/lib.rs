@@ -28,7 +28,7 @@ mod retries;
 pub use cluster::{Cluster, RawLease, Want};
 pub use error::{AcquireError, Breaker};
 pub use events::{CloseCause, ClusterEvents};
-pub use grouping::{Fallback, Grouping, Locality, SlowStart, Subsets};
+pub use grouping::{Fallback, Grouping, Locality, SlowStart, Subsets, ZoneAware};
 pub use health::{HealthBell, HealthFlags, HealthSignals, HostHealth, Outcome, PassiveParams, Totals};
 pub use host::{Host, HostReport};
 pub use host_set::key;

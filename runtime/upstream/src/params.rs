@@ -60,6 +60,8 @@ pub struct HostParams {
     pub address: Address,
     /// Further addresses of the same host, raced against the first.
     pub alternates: Vec<Address>,
+    /// Where it is reached, if not at these: a host that is known by one address and moves. Its connections stay.
+    pub reached_at: Box<[Address]>,
     /// The weight, at least 1.
     pub weight: u32,
     /// The name it was configured by; what TLS verifies when nothing else is said.
@@ -144,7 +146,10 @@ pub struct Services<I> {
 
 impl Reach {
     pub(crate) fn of(host: &HostParams) -> Self {
-        let addresses = std::iter::once(&host.address).chain(&host.alternates).cloned().collect();
+        let addresses = match &*host.reached_at {
+            [] => std::iter::once(&host.address).chain(&host.alternates).cloned().collect(),
+            moved => moved.into(),
+        };
         Self { addresses, name: host.name.clone() }
     }
 }
@@ -155,6 +160,7 @@ impl HostParams {
         Self {
             address: address.into(),
             alternates: Vec::new(),
+            reached_at: Box::default(),
             weight: 1,
             name: None,
             priority: 0,

@@ -1,6 +1,7 @@
 //! What is counted.
 
 mod head;
+mod log;
 mod pick;
 mod route;
 mod rpc;
@@ -41,6 +42,9 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "pick/ring-hash/100-weighted", what: "10 weights", run: pick::weighted::<RingHash, 100> },
     Case { name: "pick/maglev/100-weighted", what: "10 weights", run: pick::weighted::<Maglev, 100> },
     Case { name: "pick/random/100-weighted", what: "10 weights", run: pick::weighted::<Random, 100> },
+    Case { name: "log/text", what: "three headers, the default line", run: log::text },
+    Case { name: "log/json", what: "three headers, the default JSON line of 24 members", run: log::json },
+    Case { name: "log/short", what: "a line of three operators", run: log::short },
     Case { name: "rpc/dubbo", what: "read a Dubbo call: frame, service, method, four attachments", run: rpc::dubbo },
     Case { name: "rpc/bolt", what: "read a bolt call: frame, service, method, four pairs", run: rpc::bolt },
     Case { name: "rpc/renumber", what: "a Dubbo call of 1 KB under another id", run: rpc::renumber },

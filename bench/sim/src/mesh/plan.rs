@@ -33,7 +33,7 @@ pub(crate) const CATALOG: Catalog = Catalog {
         BalancerSpec::of::<RingHash>(),
         BalancerSpec::of::<Maglev>(),
     ],
-    check_log_format: |_| Ok(()),
+    check_access_log: |_| Ok(()),
     compile_value: |_| Err("no operators here".to_owned()),
 };
 

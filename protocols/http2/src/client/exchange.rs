@@ -185,7 +185,11 @@ impl Exchange for Http2Exchange {
             return Poll::Ready(Err(protocol_error("http2_no_response")));
         };
         if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-            let interim = interim.map_err(|error| self.link.failed(&error));
+            // A request that failed has reset the stream, which shows here first.
+            let interim = interim.map_err(|error| match self.failed.take() {
+                Some(failed) => request_failed(&failed),
+                None => self.link.failed(&error),
+            });
             let interim = interim.and_then(|response| self.interim(response));
             return Poll::Ready(interim.map(ExchangeEvent::Interim));
         }

@@ -135,15 +135,20 @@ async fn answer<H: Handler>(
     cx: &StreamCx,
     respond: &mut SendResponse<Payload>,
 ) -> Option<Reply<H::Observer>> {
-    let mut handling = pin!(handler.handle(request, cx));
+    // In an option, so that it can be dropped here, where it is known why.
+    let mut handling = pin!(Some(handler.handle(request, cx)));
     poll_fn(|task| {
-        let polled = handling.as_mut().poll(task);
+        let Some(future) = handling.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let polled = future.poll(task);
         if cx.has_interim() {
             cx.take_interim().iter().for_each(|head| inform(respond, head));
         }
         match polled {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
-            Poll::Pending => respond.poll_reset(task).map(|_| None),
+            Poll::Pending => respond.poll_reset(task).map(|_| {
+                cx.conn.reset(|| handling.set(None));
+                None
+            }),
         }
     })
     .await

@@ -76,7 +76,7 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
             if control.store.find(generation).is_none() {
                 return nothing(not_kept(generation));
             }
-            let outcome = control.rollback(generation).await;
+            let outcome = control.rollback(generation, names).await;
             nothing(verdict(outcome.map(|published| published.generation)))
         }
         What::Apply(text) => {

@@ -1,6 +1,7 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
 mod access_log;
+mod endpoints;
 mod exporters;
 mod health;
 mod hosts;
@@ -26,8 +27,10 @@ use crate::names::Names;
 use crate::watched::Watched;
 use crate::workers::{Command, Workers};
 
+pub(crate) use endpoints::EndpointFiles;
+use endpoints::WatchedEndpoints;
 use exporters::Exporters;
-pub(crate) use hosts::Resolved;
+pub(crate) use hosts::{Addresses, Resolved};
 pub(crate) use plan::Planner;
 pub(crate) use traces::Kind as TraceKind;
 
@@ -48,6 +51,7 @@ pub(crate) const CATALOG: Catalog = Catalog {
 /// # Errors
 /// What is wrong with the files.
 pub(crate) fn check_files(snapshot: &Snapshot) -> Result<()> {
+    EndpointFiles::read(snapshot)?;
     tls::Contexts::prepare(snapshot, &tls::Contexts::default()).map(drop)
 }
 
@@ -75,6 +79,8 @@ pub(crate) struct Control {
     retired: Vec<Arc<Plan>>,
     /// The files of certificates and keys.
     pub(crate) watched: Watched,
+    /// The files of endpoints.
+    pub(crate) endpoints: WatchedEndpoints,
     /// What takes telemetry away.
     pub(crate) exporters: Exporters,
 }
@@ -88,7 +94,8 @@ impl Control {
             planner,
             phase: Phase::Live,
             started: SystemTime::now(),
-            resolved: Resolved::new(),
+            resolved: Resolved::default(),
+            endpoints: WatchedEndpoints::default(),
             bound: HashMap::new(),
             retired: Vec::new(),
             watched: Watched::default(),
@@ -106,10 +113,7 @@ impl Control {
         cells.update_attempt.inc();
         let old = self.store.current();
         let outcome = match compile(origin, &text, &CATALOG, old.as_ref().map(|old| &*old.snapshot)) {
-            Ok(snapshot) => {
-                self.resolved = names.resolve(&snapshot).await;
-                self.publish(origin, text, Arc::new(snapshot)).await
-            }
+            Ok(snapshot) => self.find_and_publish(origin, text, Arc::new(snapshot), names).await,
             Err(error) => Err(anyhow::Error::msg(error.to_string())),
         };
         match &outcome {
@@ -126,14 +130,43 @@ impl Control {
     ///
     /// # Errors
     /// When it is not in the history, or cannot be prepared any more.
-    pub(crate) async fn rollback(&mut self, generation: u64) -> Result<Arc<Published>> {
+    pub(crate) async fn rollback(&mut self, generation: u64, names: &mut Names) -> Result<Arc<Published>> {
         let Some(wanted) = self.store.find(generation).cloned() else {
             bail!("generation {generation} is not among the last {}", ringway_config::HISTORY);
         };
         let origin = format!("rollback to generation {generation} ({})", wanted.origin);
-        let published = self.publish(&origin, Arc::clone(&wanted.text), Arc::clone(&wanted.snapshot)).await?;
+        let (text, snapshot) = (Arc::clone(&wanted.text), Arc::clone(&wanted.snapshot));
+        let published = self.find_and_publish(&origin, text, snapshot, names).await?;
         self.registry.config.control().rollback.inc();
         Ok(published)
+    }
+
+    /// Reads the endpoints that stand in files, resolves names, publishes.
+    async fn find_and_publish(
+        &mut self,
+        origin: &str,
+        text: Arc<str>,
+        snapshot: Arc<Snapshot>,
+        names: &mut Names,
+    ) -> Result<Arc<Published>> {
+        let files = EndpointFiles::read(&snapshot)?;
+        self.resolved.set_names(names.resolve(&snapshot, &files).await);
+        let before = std::mem::replace(&mut self.resolved.files, files);
+        let outcome = self.publish(origin, text, snapshot).await;
+        match &outcome {
+            Ok(_) => self.endpoints.set(&self.resolved.files),
+            Err(_) => self.resolved.files = before,
+        }
+        outcome
+    }
+
+    /// Reads the files of endpoints again, and puts in force what has changed.
+    pub(crate) async fn reload_endpoints(&mut self, names: &mut Names) {
+        let Some(current) = self.store.current() else { return };
+        if self.resolved.files.reload(&current.snapshot, &self.registry) {
+            self.resolved.set_names(names.resolve(&current.snapshot, &self.resolved.files).await);
+            self.refresh().await;
+        }
     }
 
     /// Prepares everything that may fail, then puts the snapshot in force.

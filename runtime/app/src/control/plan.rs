@@ -13,7 +13,7 @@ use ringway_proxy::{
     Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{LogWriter, Registry, Sinks};
-use ringway_upstream::{Fallback, Grouping, Locality, SlowStart, Subsets};
+use ringway_upstream::{Fallback, Grouping, SlowStart, Subsets, ZoneAware};
 
 use super::access_log::LogFiles;
 use super::health::{self, Health};
@@ -94,7 +94,7 @@ impl Planner {
         let mut longest = Duration::ZERO;
         for cluster in &snapshot.clusters {
             if let Some(check) = &cluster.health_check {
-                let mut hosts = hosts::of(cluster, resolved);
+                let mut hosts = hosts::of(cluster, &snapshot.raw.node, resolved);
                 self.health.attach(cluster, &mut hosts);
                 self.health.check(cluster, check, &hosts, &self.contexts);
                 longest = longest.max(check.initial_jitter + check.timeout);
@@ -109,7 +109,7 @@ impl Planner {
         self.tracer.follow(snapshot);
         let before = last.as_ref().map(|(snapshot, plan)| (&**snapshot, &**plan));
         let clusters: Arc<[_]> =
-            snapshot.clusters.iter().map(|cluster| self.cluster(cluster, before, resolved)).collect();
+            snapshot.clusters.iter().map(|cluster| self.cluster(snapshot, cluster, before, resolved)).collect();
         // What is traced otherwise is planned anew.
         let as_before = |(old, _): &(&Snapshot, &Plan)| {
             old.tracing.as_ref().map(Arc::as_ptr) == snapshot.tracing.as_ref().map(Arc::as_ptr)
@@ -126,11 +126,13 @@ impl Planner {
 
     fn cluster(
         &mut self,
+        snapshot: &Snapshot,
         cluster: &Arc<Cluster>,
         before: Option<(&Snapshot, &Plan)>,
         resolved: &Resolved,
     ) -> Arc<ClusterPlan> {
-        let mut hosts = hosts::of(cluster, resolved);
+        let mut hosts = hosts::of(cluster, &snapshot.raw.node, resolved);
+        let grouping = grouping(snapshot, cluster, resolved);
         self.health.attach(cluster, &mut hosts);
         self.limits.attach(&cluster.raw, self.workers, &mut hosts);
         let same = before.and_then(|(snapshot, plan)| {
@@ -141,7 +143,9 @@ impl Planner {
                 (None, None) => true,
                 _ => false,
             };
-            plan.clusters.get(at).filter(|plan| plan.hosts == hosts && same_context(plan))
+            let same =
+                |plan: &&Arc<ClusterPlan>| plan.hosts == hosts && *plan.grouping == grouping && same_context(plan);
+            plan.clusters.get(at).filter(same)
         });
         if let Some(same) = same {
             return Arc::clone(same);
@@ -158,7 +162,7 @@ impl Planner {
             name: raw.name.as_str().into(),
             hosts,
             balancer: cluster.balancer.clone(),
-            grouping: Arc::new(grouping(raw)),
+            grouping: Arc::new(grouping),
             protocols: Arc::clone(&cluster.protocols),
             tls: self.contexts.client(&raw.name).map(|context| -> Options { Arc::clone(context) as Options }),
             proxy_protocol: raw.proxy_protocol,
@@ -268,17 +272,26 @@ impl Planner {
 }
 
 /// How a cluster's hosts are grouped.
-fn grouping(raw: &raw::Cluster) -> Grouping {
+fn grouping(snapshot: &Snapshot, cluster: &Cluster, resolved: &Resolved) -> Grouping {
+    let raw = &cluster.raw;
     let text = |text: &String| -> Box<str> { text.as_str().into() };
-    let locality = |raw: &raw::Locality| Locality {
-        region: text(&raw.region),
-        zone: text(&raw.zone),
-        sub_zone: text(&raw.sub_zone),
-    };
+    let zone_aware = raw.zone_aware.and_then(|zones| {
+        // Both are there: it was compiled.
+        let node = &snapshot.raw.node;
+        let name = node.local_cluster.as_ref()?;
+        let senders = snapshot.clusters.iter().find(|cluster| cluster.raw.name == *name)?;
+        Some(ZoneAware {
+            local: hosts::locality(node.locality.as_ref()?),
+            senders: hosts::by_locality(senders, resolved),
+            min_hosts: zones.min_cluster_size as usize,
+            share: zones.routing_enabled / 100.0,
+        })
+    });
     Grouping {
         panic_percent: raw.healthy_panic_threshold,
         overprovisioning: raw.overprovisioning_factor,
-        locality_weights: raw.locality_weights.iter().map(|one| (locality(&one.locality), one.weight)).collect(),
+        locality_weights: raw.locality_weights.iter().map(|one| (hosts::locality(&one.locality), one.weight)).collect(),
+        zone_aware,
         slow_start: raw.slow_start.map(|raw| SlowStart {
             window: raw.window.duration(),
             aggression: raw.aggression,

@@ -189,6 +189,38 @@ fn connections_of_bytes_have_lines_while_they_last() {
 }
 
 #[test]
+fn what_is_passed_through_or_turned_away_is_known_by_name() {
+    let (authority, closing) = (Authority::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let bytes = closing.local_addr().unwrap();
+    std::thread::spawn(move || closing.incoming().for_each(drop));
+    let proxy = Proxy::start_with(|dir, web, tcp, admin| {
+        let format = "%ACCESS_LOG_TYPE% %REQUESTED_SERVER_NAME% %FILTER_CHAIN_NAME% %RESPONSE_FLAGS% \
+                      %CONNECTION_TERMINATION_DETAILS%";
+        let log = |name| {
+            format!("access_log: {{ path: '{}/{name}', refused_connections: true, format: '{format}' }}", dir.display())
+        };
+        let passing = format!(
+            "name: passing, address: '{tcp}', {}, filter_chains: [{{ name: shop, match: {{ server_names: \
+             ['*.example.com'] }}, protocol: tcp, cluster: bytes }}]",
+            log("passing")
+        );
+        let web = format!("name: web, address: '{web}', protocol: auto, {}, routes: {}", log("web"), routes("app"));
+        let clusters = [
+            format!("name: bytes, protocol: tcp, endpoints: ['{bytes}']"),
+            format!("name: app, endpoints: ['{bytes}']"),
+        ];
+        config(admin, &[passing, web], &clusters)
+    });
+    assert!(TlsClient::connect(proxy.tcp, "shop.example.com", &authority, None, &[]).is_err());
+    let line = lines(&proxy.dir.join("passing"), 1);
+    assert!(line[0].starts_with("TcpConnectionEnd shop.example.com shop "), "{line:?}");
+    let mut client = Client::connect(proxy.web);
+    client.send(b"\x00\x01\x02\x03 nothing that anybody speaks\r\n\r\n");
+    client.rest();
+    assert_eq!(lines(&proxy.dir.join("web"), 1), ["NotSet - - DPE no_protocol"]);
+}
+
+#[test]
 fn calls_are_known_by_service_method_and_status() {
     let upstream = grpc_upstream();
     let proxy = Proxy::start_with(|dir, web, _, admin| {

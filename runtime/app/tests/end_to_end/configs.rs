@@ -129,11 +129,19 @@ clusters:
             "protocol: http1\n    options: { header_cas: lower }",
             &["listeners[0].options", "header_cas"],
         ),
+        (", endpoints: [\"127.0.0.1:2\"]", "", &["clusters[0]", "exactly one of `endpoints` and `endpoints_file`"]),
+        (
+            "endpoints: [\"127.0.0.1:2\"]",
+            "endpoints_file: /nowhere/hosts.yaml",
+            &["cluster app: endpoints_file", "cannot read /nowhere/hosts.yaml"],
+        ),
         (
             "route: { cluster: app }",
             "route: { cluster: app, fallback_cluster: { name: app } }",
             &["route.fallback_cluster.name", "another cluster"],
         ),
+        ("name: app", "name: app, zone_aware: {}", &["clusters[0].zone_aware", "needs `node.locality`"]),
+        ("clusters:", "node: { local_cluster: x }\nclusters:", &["node.local_cluster", "no cluster named `x`"]),
         ("clusters:", "exporters: [{ name: x }]\nclusters:", &["exporters[0]", "exactly one of `otlp`"]),
         (
             "clusters:",

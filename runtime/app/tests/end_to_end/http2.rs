@@ -242,8 +242,10 @@ fn a_call_keeps_its_messages_trailers_and_deadline() {
 #[test]
 fn a_client_that_resets_its_stream_ends_the_request() {
     let upstream = grpc_upstream();
-    let proxy = Proxy::start_with(|_, web, _, admin| {
-        let listener = format!("name: web, address: '{web}', protocol: http2, routes: {}", routes("grpc"));
+    let proxy = Proxy::start_with(|dir, web, _, admin| {
+        let log = format!("{{ path: '{}/log', format: '%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%' }}", dir.display());
+        let listener =
+            format!("name: web, address: '{web}', protocol: http2, access_log: {log}, routes: {}", routes("grpc"));
         config(admin, &[listener], &[format!("name: grpc, protocol: http2, endpoints: ['{upstream}']")])
     });
     run(async {
@@ -259,6 +261,9 @@ fn a_client_that_resets_its_stream_ends_the_request() {
     });
     eventually("the request has ended", || proxy.stat("http.web.downstream_rq_active") == 0);
     assert_eq!(proxy.stat("http.web.downstream_rq_rx_reset"), 1);
+    let log = || std::fs::read_to_string(proxy.dir.join("log")).unwrap();
+    eventually("the reset is logged", || log().lines().count() == 3);
+    assert!(log().lines().any(|line| line == "DR http2.remote_reset"), "{}", log());
 }
 
 #[test]

@@ -110,3 +110,49 @@ fn a_bad_file_changes_nothing() {
     proxy.configure(upstream.address, "");
     eventually("a good one is taken again", || proxy.generation() >= 2);
 }
+
+/// Puts a file in the place of another as a whole.
+fn replace(path: &std::path::Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn endpoints_in_a_file_follow_it_under_load() {
+    let (a, b) = (Upstream::saying("a"), Upstream::saying("b"));
+    let mut file = std::path::PathBuf::new();
+    let proxy = Proxy::start_with(|dir, web, _, admin| {
+        file = dir.join("hosts.yaml");
+        std::fs::write(&file, format!("endpoints: ['{}']", a.address)).unwrap();
+        let routes = "routes: { virtual_hosts: [{ domains: ['*'], routes: [{ match: { prefix: / }, route: { cluster: app } }] }] }";
+        let listener = format!("name: web, address: '{web}', protocol: http1, {routes}");
+        crate::edge::config(admin, &[listener], &[format!("name: app, endpoints_file: '{}'", file.display())])
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, web) = (stop.clone(), proxy.web);
+    let load = thread::spawn(move || {
+        let mut client = Client::connect(web);
+        let mut answers = Vec::new();
+        while !stopped.load(Ordering::Relaxed) {
+            let (head, body) = client.get("/").expect("the connection stays");
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            if answers.last() != Some(&body) {
+                answers.push(body);
+            }
+        }
+        answers
+    });
+    eventually("requests flow", || !a.heads.lock().unwrap().is_empty());
+    // What cannot be used changes nothing, and says where it is wrong.
+    replace(&file, "endpoints: ['127.0.0.1:0']");
+    eventually("it is refused", || proxy.stat("cluster.app.update_rejected") == 1);
+    replace(&file, &format!("endpoints: [{{ address: '{}', weight: 3 }}]", b.address));
+    eventually("it is taken", || proxy.stat("cluster.app.update_success") == 1);
+    eventually("it is used", || !b.heads.lock().unwrap().is_empty());
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(load.join().unwrap(), [b"a", b"b"]);
+    assert_eq!(proxy.generation(), 1, "the configuration is the same");
+    let clusters = proxy.ask("GET", "/clusters").unwrap();
+    assert!(clusters.contains(&format!("app::{}::weight::3", b.address)) && !clusters.contains(&a.address.to_string()));
+}

@@ -48,6 +48,14 @@ pub(super) fn groups(raw: &raw::Cluster, path: &str) -> Result<(), Fault> {
             return fault("slow_start.min_weight_percent", "must be from 0 to 100");
         }
     }
+    if let Some(zones) = &raw.zone_aware {
+        if !(0.0..=100.0).contains(&zones.routing_enabled) {
+            return fault("zone_aware.routing_enabled", "must be from 0 to 100");
+        }
+        if !raw.locality_weights.is_empty() {
+            return fault("zone_aware", "excludes `locality_weights`: either decides how much a zone gets");
+        }
+    }
     if let Some(subset) = &raw.lb_subset {
         if subset.selectors.is_empty() || subset.selectors.iter().any(Vec::is_empty) {
             return fault("lb_subset.selectors", "at least one set with at least one key is needed");

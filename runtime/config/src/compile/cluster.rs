@@ -47,10 +47,33 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
     if !(0.0..=100.0).contains(&raw.retry_budget.percent) {
         return Err(Fault::new(format!("{path}.retry_budget.percent"), "must be from 0 to 100"));
     }
-    let mut endpoints = Vec::with_capacity(raw.endpoints.len());
-    for (at, endpoint) in raw.endpoints.iter().enumerate() {
+    let endpoints = match (&raw.endpoints, &raw.endpoints_file) {
+        (Some(list), None) => endpoints(list, path)?,
+        // They are read with the other files.
+        (None, Some(file)) if !file.is_empty() => Vec::new(),
+        (None, Some(_)) => return Err(Fault::new(format!("{path}.endpoints_file"), "must not be empty")),
+        _ => return Err(Fault::new(path, "exactly one of `endpoints` and `endpoints_file` is needed")),
+    };
+    if let Some(raw) = &raw.outlier_detection {
+        health::outliers(raw, path)?;
+    }
+    let health_check = health::check(raw, path)?.map(Arc::new);
+    let needs = |name: &str| catalog.protocols.iter().any(|spec| spec.name == name && spec.bound);
+    let bound = raw.connection_pool == raw::ConnectionPool::Bound || protocols.iter().any(|one| needs(one.protocol));
+    if bound && protocols.is_empty() {
+        let message = "`tcp` connections are bound anyway: leave it out";
+        return Err(Fault::new(format!("{path}.connection_pool"), message));
+    }
+    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer, endpoints, health_check, bound })
+}
+
+/// The hosts of a list that stands at this path.
+pub(super) fn endpoints(list: &[raw::Endpoint], path: &str) -> Result<Vec<Endpoint>, Fault> {
+    let dot = if path.is_empty() { "" } else { "." };
+    let mut endpoints = Vec::with_capacity(list.len());
+    for (at, endpoint) in list.iter().enumerate() {
         let (text, weight) = endpoint.parts();
-        let path = format!("{path}.endpoints[{at}]");
+        let path = format!("{path}{dot}endpoints[{at}]");
         let target = address::endpoint(text).map_err(|error| Fault::new(path.clone(), error))?;
         if weight == 0 {
             return Err(Fault::new(path, "the weight must be at least 1; leave the endpoint out to send it nothing"));
@@ -64,15 +87,5 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         let metadata = more.and_then(|more| action::metadata([&more.metadata]));
         endpoints.push(Endpoint { target, weight, priority, locality, metadata });
     }
-    if let Some(raw) = &raw.outlier_detection {
-        health::outliers(raw, path)?;
-    }
-    let health_check = health::check(raw, path)?.map(Arc::new);
-    let needs = |name: &str| catalog.protocols.iter().any(|spec| spec.name == name && spec.bound);
-    let bound = raw.connection_pool == raw::ConnectionPool::Bound || protocols.iter().any(|one| needs(one.protocol));
-    if bound && protocols.is_empty() {
-        let message = "`tcp` connections are bound anyway: leave it out";
-        return Err(Fault::new(format!("{path}.connection_pool"), message));
-    }
-    Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer, endpoints, health_check, bound })
+    Ok(endpoints)
 }

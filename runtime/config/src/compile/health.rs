@@ -37,7 +37,7 @@ pub(super) fn check(cluster: &raw::Cluster, path: &str) -> Result<Option<HealthC
         }
     }
     let is_unix = |endpoint: &raw::Endpoint| endpoint.parts().0.starts_with("unix:");
-    if raw.port.is_some() && cluster.endpoints.iter().any(is_unix) {
+    if raw.port.is_some() && cluster.endpoints.iter().flatten().any(is_unix) {
         return Err(Fault::new(format!("{path}.port"), "a unix socket has no ports"));
     }
     let kind = match (&raw.http, &raw.grpc, &raw.tcp, &raw.rpc) {

@@ -27,7 +27,7 @@ use ringway_api::{BalancerSpec, FilterSpec, ProtocolSpec};
 pub use self::matcher::header_matcher;
 use crate::error::{ConfigError, Fault};
 use crate::raw;
-use crate::snapshot::{Options, Snapshot};
+use crate::snapshot::{Cluster, Endpoint, Options, Snapshot};
 
 /// What a configuration may name.
 #[derive(Clone, Copy)]
@@ -84,6 +84,38 @@ pub fn parse(origin: &str, text: &str) -> Result<raw::Config, Box<ConfigError>> 
         .map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))
 }
 
+/// Reads and compiles the content of an [`endpoints_file`](raw::Cluster::endpoints_file).
+///
+/// # Errors
+/// The first error, with its place.
+pub fn endpoints(origin: &str, text: &str) -> Result<Vec<Endpoint>, Box<ConfigError>> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let file: raw::EndpointsFile = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| Box::new(ConfigError::of_yaml(origin, text, &error)))?;
+    let compiled = cluster::endpoints(&file.endpoints, "");
+    compiled.map_err(|fault| Box::new(ConfigError::at_path(origin, text, fault)))
+}
+
+/// Clusters that care about where this process is need to know.
+fn node(raw: &raw::Config, clusters: &[Arc<Cluster>]) -> Result<(), Fault> {
+    if let Some(name) = &raw.node.local_cluster
+        && !clusters.iter().any(|cluster| cluster.raw.name == *name)
+    {
+        return Err(Fault::new("node.local_cluster", format!("no cluster named `{name}`")));
+    }
+    for (at, cluster) in raw.clusters.iter().enumerate() {
+        let wanting = match (&cluster.zone_aware, cluster.locality_failover) {
+            (Some(_), _) if raw.node.locality.is_none() || raw.node.local_cluster.is_none() => {
+                ("zone_aware", "needs `node.locality` and `node.local_cluster`")
+            }
+            (_, true) if raw.node.locality.is_none() => ("locality_failover", "needs `node.locality`"),
+            _ => continue,
+        };
+        return Err(Fault::new(format!("clusters[{at}].{}", wanting.0), wanting.1));
+    }
+    Ok(())
+}
+
 fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<Snapshot, Fault> {
     let workers = match raw.workers {
         None => None,
@@ -116,6 +148,7 @@ fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<
     let same_indices = old.is_some_and(|old| old.cluster_indices() == indices);
     let listeners = listener::compile_all(&raw, catalog, &clusters, &indices, old.filter(|_| same_indices))?;
     drop(indices);
+    node(&raw, &clusters)?;
     let exporters = exporter::compile_all(&raw.exporters, old.map_or(&[], |old| &old.exporters))?;
     let tracing = tracing::compile(&raw, catalog, &exporters, old.and_then(|old| old.tracing.as_ref()))?;
     Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters, tracing })

@@ -51,6 +51,7 @@ pub(super) fn compile(raw: &raw::Retry) -> Result<RetryPolicy, Keyed> {
         statuses: raw.retriable_status_codes.clone(),
         headers: fields(&raw.retriable_headers, &key("retriable_headers"), true)?,
         rate_limited: raw.rate_limited_back_off.as_ref().map(rate_limited).transpose()?,
+        previous_priorities: raw.previous_priorities.map(|raw| raw.update_frequency),
         previous_hosts: raw.host_selection.contains(&raw::HostSelection::PreviousHosts),
         host_attempts: raw.host_selection_retry_max_attempts,
         buffer_limit: raw.buffer_limit.bytes(),

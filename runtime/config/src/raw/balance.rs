@@ -42,6 +42,22 @@ pub struct LocalityWeight {
     pub weight: u32,
 }
 
+/// How requests stay in this process's zone.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZoneAware {
+    /// So many of a hundred requests, 0 to 100.
+    pub routing_enabled: f64,
+    /// With fewer healthy hosts than this, zones do not count.
+    pub min_cluster_size: u32,
+}
+
+impl Default for ZoneAware {
+    fn default() -> Self {
+        Self { routing_enabled: 100.0, min_cluster_size: 6 }
+    }
+}
+
 /// How hosts come into their share.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,9 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, ClusterTls, HealthCheck, Locality, LocalityWeight, OutlierDetection, SlowStart, Subset};
+use super::{
+    Balancer, ClusterTls, HealthCheck, Locality, LocalityWeight, OutlierDetection, SlowStart, Subset, ZoneAware,
+};
 
 /// Where requests go.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -32,7 +34,11 @@ pub struct Cluster {
     #[serde(default)]
     pub lb: Balancer,
     /// Its hosts.
-    pub endpoints: Vec<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// A file that has its hosts under `endpoints`, in YAML or JSON. It is read again whenever it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints_file: Option<String>,
     /// A priority with a smaller share of healthy hosts, in percent, uses all of its hosts when the others cannot take its
     /// requests; `0` never.
     #[serde(default = "fifty")]
@@ -47,9 +53,20 @@ pub struct Cluster {
     /// Hosts that are new, or well again, get their share little by little.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<SlowStart>,
+    /// Requests stay in the zone of this process (`node.locality`), as far as its hosts can take them beside the requests
+    /// of others (`node.local_cluster`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_aware: Option<ZoneAware>,
+    /// Hosts near this process (`node.locality`) come first: those of its sub-zone, then of its zone, of its region, then
+    /// all others; each priority is divided so. Farther ones are used when nearer ones are not enough.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locality_failover: bool,
     /// Routes choose hosts by metadata (`metadata_match`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lb_subset: Option<Subset>,
+    /// What the addresses of endpoints that are names stand for.
+    #[serde(default)]
+    pub dns: DnsDiscovery,
     /// Which addresses of endpoints that are names are used.
     #[serde(default)]
     pub dns_family: DnsFamily,
@@ -176,6 +193,26 @@ pub enum ConnectionPool {
     Shared,
     /// Each downstream connection has one of its own, with the host that its first request was given; both end together.
     Bound,
+}
+
+/// What the addresses of a name stand for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum DnsDiscovery {
+    /// Each is a host, as long as the name has it.
+    #[default]
+    Strict,
+    /// All of them are one host, whose new connections go to the first that answers. Connections stay when the answer
+    /// changes: for names that stand for many machines and change all the time.
+    Logical,
+}
+
+/// The content of an [`endpoints_file`](Cluster::endpoints_file).
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointsFile {
+    /// The hosts.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Which addresses of a name are used, and what is one host.

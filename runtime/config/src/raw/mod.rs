@@ -28,8 +28,11 @@ pub use action::{
     Action, FallbackCluster, FallbackOn, HashCookie, HashPolicy, Mirror, QueryEdits, RegexRewrite, WeightedCluster,
 };
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
-pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset};
-pub use cluster::{Cluster, ConnectionPool, DnsFamily, Endpoint, HostLimits, Limits, RetryBudget, WeightedEndpoint};
+pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset, ZoneAware};
+pub use cluster::{
+    Cluster, ConnectionPool, DnsDiscovery, DnsFamily, Endpoint, EndpointsFile, HostLimits, Limits, RetryBudget,
+    WeightedEndpoint,
+};
 pub use edits::{AddedField, Append, FieldEdits};
 pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};
 pub use health::{GrpcHealthCheck, HealthCheck, HttpHealthCheck, OutlierDetection, RpcHealthCheck, TcpHealthCheck};
@@ -54,6 +57,9 @@ pub struct Config {
     pub workers: Option<u16>,
     /// The admin API.
     pub admin: Admin,
+    /// Where this process is.
+    #[serde(skip_serializing_if = "Node::is_unknown")]
+    pub node: Node,
     /// Where connections are taken.
     pub listeners: Vec<Listener>,
     /// Route tables that several listeners share, by name.
@@ -70,6 +76,25 @@ pub struct Config {
     pub drain: Drain,
     /// Memory limits.
     pub memory: Memory,
+}
+
+/// Where this process is, for clusters that care.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Its locality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
+    /// The cluster that this process and others like it are the hosts of: how they are spread over zones decides how much
+    /// of their requests can stay in each (`zone_aware` of a cluster).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_cluster: Option<String>,
+}
+
+impl Node {
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The admin API.

@@ -1,5 +1,7 @@
 //! When a request is sent again.
 
+use std::num::NonZeroU32;
+
 use ringway_api::{ByteSize, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,9 @@ pub struct Retry {
     /// Which hosts a retry avoids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_selection: Vec<HostSelection>,
+    /// Retries go to hosts of other priorities than the tries before, if any of them are well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_priorities: Option<PreviousPriorities>,
     /// How often another host is picked for a retry before one that is to be avoided is taken after all.
     pub host_selection_retry_max_attempts: u32,
     /// Bytes of a request's content that are kept for its repetition. A request with more is sent once.
@@ -63,6 +68,7 @@ impl Default for Retry {
             retriable_headers: Vec::new(),
             rate_limited_back_off: None,
             host_selection: Vec::new(),
+            previous_priorities: None,
             host_selection_retry_max_attempts: 1,
             buffer_limit: ByteSize(64 << 10),
             hedge_on_per_try_timeout: false,
@@ -171,6 +177,20 @@ pub enum ResetFormat {
     Seconds,
     /// Seconds since 1970.
     UnixTimestamp,
+}
+
+/// How retries avoid priorities.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreviousPriorities {
+    /// After so many tries it is looked at anew which priorities were tried.
+    pub update_frequency: NonZeroU32,
+}
+
+impl Default for PreviousPriorities {
+    fn default() -> Self {
+        Self { update_frequency: NonZeroU32::MIN }
+    }
 }
 
 /// Hosts that a retry avoids.

@@ -209,7 +209,8 @@ pub(crate) struct Tries {
 impl Tries {
     /// The host that is wanted: one that is not in `tried`, if one of `redraws` further draws finds such.
     fn want<'a>(&'a self, owner: &'a ConnCx, tried: &'a [Rc<Host>], redraws: u32) -> Want<'a> {
-        Want { hash: self.hash, tried, redraws, metadata: self.metadata.as_deref(), owner: Some(owner) }
+        let metadata = self.metadata.as_deref();
+        Want { hash: self.hash, tried, redraws, metadata, owner: Some(owner), avoid_priorities: 0 }
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use ringway_api::{Headers, Io, Request, RequestHead, ResponseFlag, ResponseFlags, StreamCx};
 use ringway_config::RetryPolicy;
-use ringway_upstream::{AcquireError, Host, RetryPermit};
+use ringway_upstream::{AcquireError, Host, RetryPermit, Want};
 
 use super::decide::Rules;
 use super::flight::{Flight, Notes, Order, Step, Tried};
@@ -227,10 +227,15 @@ impl<'a, I: Io> Run<'a, I> {
     /// A host, one that was not tried before if the policy wants that and there is one.
     fn pick(&mut self, tries: &Tries) -> Result<Rc<Host>, AcquireError> {
         let (cluster, policy) = (&self.call.upstream.cluster, self.call.policy);
-        if !policy.previous_hosts {
+        if !policy.previous_hosts && policy.previous_priorities.is_none() {
             return cluster.pick(tries.want(&self.call.stream.conn, &[], 0));
         }
-        let host = cluster.pick(tries.want(&self.call.stream.conn, &self.tried, policy.host_attempts))?;
+        let redraws = if policy.previous_hosts { policy.host_attempts } else { 0 };
+        // So many tries at a time choose among the same priorities.
+        let every = policy.previous_priorities.map_or(usize::MAX, |every| every.get() as usize);
+        let avoid_priorities = self.tried.len() / every * every;
+        let want = tries.want(&self.call.stream.conn, &self.tried, redraws);
+        let host = cluster.pick(Want { avoid_priorities, ..want })?;
         self.tried.push(Rc::clone(&host));
         Ok(host)
     }

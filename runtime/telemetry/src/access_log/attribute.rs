@@ -234,6 +234,22 @@ impl Attribute {
         }
     }
 
+    /// Whether it is text that comes from outside, of any length.
+    pub(super) const fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::RequestPath
+                | Self::RequestUrlPath
+                | Self::RequestQuery
+                | Self::RequestHost
+                | Self::RequestHeader(_)
+                | Self::ResponseHeader(_)
+                | Self::ResponseTrailer(_)
+                | Self::RpcService
+                | Self::RpcMethod
+        )
+    }
+
     /// Whether it is a point of time.
     pub(super) const fn is_time(self) -> bool {
         use CertificateDetail as Detail;

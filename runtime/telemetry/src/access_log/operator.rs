@@ -146,6 +146,9 @@ impl Op {
                 match written.limit {
                     None if attribute.is_time() => Self::Time(Clock::Of(attribute), TimeFormat::rfc3339()),
                     None => Self::Attribute(attribute),
+                    Some(_) if !attribute.is_text() => {
+                        return Err((None, "only texts take a length".to_owned()));
+                    }
                     limit => Self::Header(Header { first: attribute, otherwise: None, limit, without_query: false }),
                 }
             }

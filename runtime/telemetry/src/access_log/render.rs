@@ -1,11 +1,12 @@
 //! From a record to a line.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ringway_api::{Address, PeerCertificate};
 
-use super::attribute::{AttributeValue, split_query};
-use super::escape::{all_plain, display, hex, push_decimal, push_ip, push_json_inner, push_text};
+use super::attribute::{Attribute, AttributeValue, split_query};
+use super::escape::{all_plain, display, hex, push_decimal, push_ip, push_json_inner, push_json_string, push_text};
 use super::format::{Format, Segment, Style};
 use super::operator::{Clock, Header, Op, StatusForm};
 use super::record::StreamRecord;
@@ -65,7 +66,7 @@ fn is_set(op: &Op, record: &StreamRecord<'_>) -> bool {
             AttributeValue::Flags(flags) | AttributeValue::FlagNames(flags) => !flags.is_empty(),
             _ => true,
         },
-        Op::Header(header) => of_header(header, record) != AttributeValue::Unset,
+        Op::Header(header) => of_header(header, record).is_some(),
         Op::Time(Clock::Emit, _) => true,
         Op::Time(Clock::Of(attribute), _) => attribute.value(record) != AttributeValue::Unset,
         Op::Span { from, to, .. } => from.of(record).is_some() && to.of(record).is_some(),
@@ -73,10 +74,22 @@ fn is_set(op: &Op, record: &StreamRecord<'_>) -> bool {
     }
 }
 
+/// What most operators are, at once; the others have a function of their own.
+#[inline(always)]
 fn write(op: &Op, record: &StreamRecord<'_>, style: Style, out: &mut Vec<u8>) {
+    match op {
+        Op::Attribute(attribute) => attribute.value(record).write(style, out),
+        Op::Header(header) => match of_header(header, record) {
+            Some(bytes) => push_bytes(bytes, style, out),
+            None => out.extend_from_slice(style.unset()),
+        },
+        _ => write_other(op, record, style, out),
+    }
+}
+
+#[inline(never)]
+fn write_other(op: &Op, record: &StreamRecord<'_>, style: Style, out: &mut Vec<u8>) {
     let value = match op {
-        Op::Attribute(attribute) => attribute.value(record),
-        Op::Header(header) => of_header(header, record),
         Op::Time(clock, format) => {
             let time = match clock {
                 Clock::Emit => Some(record.start + record.duration),
@@ -106,20 +119,32 @@ fn write(op: &Op, record: &StreamRecord<'_>, style: Style, out: &mut Vec<u8>) {
                 Some((_, snake)) => AttributeValue::Word(snake),
             },
         },
+        // Written by whoever calls.
+        Op::Attribute(_) | Op::Header(_) => AttributeValue::Unset,
     };
     value.write(style, out);
 }
 
-fn of_header<'a>(header: &Header, record: &'a StreamRecord<'_>) -> AttributeValue<'a> {
-    let mut value = header.first.value(record);
-    if let (AttributeValue::Unset, Some(otherwise)) = (&value, header.otherwise) {
-        value = otherwise.value(record);
-    }
-    let AttributeValue::Bytes(mut bytes) = value else { return value };
+#[inline]
+fn of_header<'a>(header: &Header, record: &'a StreamRecord<'_>) -> Option<&'a [u8]> {
+    let mut bytes = text_of(header.first, record).or_else(|| text_of(header.otherwise?, record))?;
     if header.without_query {
         bytes = split_query(bytes).0;
     }
-    AttributeValue::Bytes(header.limit.map_or(bytes, |limit| shortened(bytes, limit)))
+    Some(header.limit.map_or(bytes, |limit| shortened(bytes, limit)))
+}
+
+/// The text that an attribute is; those that formats show most first.
+#[inline]
+fn text_of<'a>(attribute: Attribute, record: &'a StreamRecord<'_>) -> Option<&'a [u8]> {
+    match attribute {
+        Attribute::RequestHeader(at) => record.request_headers.value(at),
+        Attribute::ResponseHeader(at) => record.response_headers.value(at),
+        other => match other.value(record) {
+            AttributeValue::Bytes(bytes) => Some(bytes),
+            _ => None,
+        },
+    }
 }
 
 /// At most `limit` bytes, and no part of a UTF-8 character at the end.
@@ -165,22 +190,24 @@ impl AttributeValue<'_> {
         self.write(Style::Value, out);
     }
 
+    /// What most values are, at once; the others have a function of their own.
+    #[inline(always)]
     fn write(&self, style: Style, out: &mut Vec<u8>) {
         match self {
             Self::Unset => out.extend_from_slice(style.unset()),
             Self::Number(number) => push_decimal(out, *number),
+            Self::Bytes(bytes) => push_bytes(bytes, style, out),
             Self::GrpcStatus(code) => push_decimal(out, (*code).into()),
-            Self::Span(span) => push_decimal(out, u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            Self::Span(span) => push_decimal(out, millis(*span)),
             Self::Bool(yes) => out.extend_from_slice(if *yes { b"true" } else { b"false" }),
             _ => quoted(style, out, |style, out| self.write_text(style, out)),
         }
     }
 
+    #[inline(never)]
     fn write_text(&self, style: Style, out: &mut Vec<u8>) {
         match self {
-            Self::Bytes(bytes) if style == Style::Value => out.extend_from_slice(bytes),
-            Self::Bytes(bytes) if style.is_json() => push_json_inner(out, bytes),
-            Self::Bytes(bytes) => push_text(out, bytes),
+            Self::Bytes(bytes) => push_bytes(bytes, style, out),
             Self::Word(text) => out.extend_from_slice(text.as_bytes()),
             Self::Flags(flags) if flags.is_empty() => out.push(b'-'),
             Self::Flags(flags) => display(out, flags),
@@ -191,7 +218,7 @@ impl AttributeValue<'_> {
             Self::Address(address) => push_address(address, style, out),
             Self::Ip(address) => push_ip(out, *address),
             Self::List(texts) => {
-                separated(texts.iter(), out, |text, out| Self::Bytes(text.as_bytes()).write_text(style, out));
+                separated(texts.iter(), out, |text, out| push_bytes(text.as_bytes(), style, out));
             }
             Self::Hosts(tries) => separated(tries.iter(), out, |a_try, out| push_address(&a_try.host, style, out)),
             Self::Hex(bytes) => bytes.iter().for_each(|byte| out.extend_from_slice(&[hex(byte >> 4), hex(*byte)])),
@@ -203,11 +230,25 @@ impl AttributeValue<'_> {
             Self::Time(time) => super::calendar::TimeFormat::rfc3339().render(*time, out),
             Self::Id64(id) => display(out, &format_args!("{id:016x}")),
             Self::Id128(id) => display(out, &format_args!("{id:032x}")),
-            Self::Uuid(random) => push_uuid(*random, out),
+            Self::Uuid(random) => push_uuid(**random, out),
             // Written by whoever calls.
             Self::Unset | Self::Number(_) | Self::GrpcStatus(_) | Self::Span(_) | Self::Bool(_) => {}
         }
     }
+}
+
+#[inline(always)]
+fn push_bytes(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
+    match style {
+        Style::Text | Style::TextOmit => push_text(out, bytes),
+        Style::Json => push_json_string(out, bytes),
+        Style::JsonInner | Style::JsonInnerOmit => push_json_inner(out, bytes),
+        Style::Value => out.extend_from_slice(bytes),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1_000).saturating_add(span.subsec_millis().into())
 }
 
 fn push_address(address: &Address, style: Style, out: &mut Vec<u8>) {
@@ -220,7 +261,7 @@ fn push_address(address: &Address, style: Style, out: &mut Vec<u8>) {
         Address::Ip(address) => display(out, address),
         Address::Unix(path) => {
             out.extend_from_slice(b"unix:");
-            AttributeValue::Bytes(path.as_os_str().as_encoded_bytes()).write_text(style, out);
+            push_bytes(path.as_os_str().as_encoded_bytes(), style, out);
         }
     }
 }

@@ -244,6 +244,9 @@ fn operators_in_detail() {
     ] {
         assert_eq!(told(&Format::parse(text).unwrap())[0], line, "{text}");
     }
+    assert_eq!(told(&Format::parse("%ATTRIBUTE(request.path):4%").unwrap())[0], "/pkg");
+    let error = Format::parse("%ATTRIBUTE(response.code):1%").unwrap_err().to_string();
+    assert!(error.contains("only texts"), "{error}");
     let error = Format::parse("%GRPC_STATUS(LOUD)%").unwrap_err().to_string();
     assert!(error.contains("CAMEL_STRING SNAKE_STRING NUMBER"), "{error}");
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();

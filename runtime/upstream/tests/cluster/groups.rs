@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringway_api::{Address, Metadata};
 use ringway_upstream::balance::{Random, RoundRobin};
 use ringway_upstream::{
-    AcquireError, Cluster, ClusterParams, Fallback, Grouping, HostParams, Locality, SlowStart, Subsets, Want,
+    AcquireError, Cluster, ClusterParams, Fallback, Grouping, HostParams, Locality, SlowStart, Subsets, Want, ZoneAware,
 };
 
 use crate::net::Stream;
@@ -183,4 +183,69 @@ fn what_stays_keeps_its_place_when_rules_change() {
         Cluster::rebuild(Some(&first), with(vec![host(1), at_priority(2, 1)], Grouping::default()), world.services());
     assert_eq!(share(&second, [2]), 1000);
     assert!(Rc::ptr_eq(&first.hosts()[0], &second.hosts()[0]));
+}
+
+fn zone(name: &str) -> Locality {
+    Locality { zone: name.into(), ..Locality::default() }
+}
+
+/// Hosts from 1 on: so many in each of these zones.
+fn zoned(counts: &[(&str, u8)]) -> Vec<HostParams> {
+    let zones = counts.iter().flat_map(|(name, count)| (0..*count).map(move |_| Arc::new(zone(name))));
+    zones.zip(1..).map(|(locality, number)| HostParams { locality: Some(locality), ..host(number) }).collect()
+}
+
+fn aware(hosts: Vec<HostParams>, senders: &[(&str, u32)], share: f64) -> ClusterParams {
+    let senders = senders.iter().map(|(name, count)| (zone(name), *count)).collect();
+    let zone_aware = Some(ZoneAware { local: zone("a"), senders, min_hosts: 6, share });
+    with(hosts, Grouping { zone_aware, ..Grouping::default() })
+}
+
+/// That `share` is about `percent` of a thousand.
+fn about(share: u32, percent: u32) {
+    assert!(share.abs_diff(percent * 10) < 50, "{share} and not {percent} %");
+}
+
+#[test]
+fn requests_stay_in_their_zone_as_far_as_it_can_take_them() {
+    let world = World::new();
+    // The zone has the share of the hosts that it has of the senders, or more.
+    let cluster = world.cluster(aware(zoned(&[("a", 6), ("b", 6)]), &[("a", 5), ("b", 5)], 1.0));
+    assert_eq!(share(&cluster, 1..=6), 1000);
+    // Half of the senders, a quarter of the hosts: half of its requests stay, the rest goes where there is room.
+    let cluster = world.cluster(aware(zoned(&[("a", 3), ("b", 6), ("c", 3)]), &[("a", 2), ("b", 1), ("c", 1)], 1.0));
+    about(share(&cluster, 1..=3), 50);
+    assert_eq!(share(&cluster, 10..=12), 0, "c has the hosts that it needs itself");
+    // Only a part of the requests is to care.
+    let cluster = world.cluster(aware(zoned(&[("a", 6), ("b", 6)]), &[("a", 5), ("b", 5)], 0.5));
+    about(share(&cluster, 1..=6), 75);
+}
+
+#[test]
+fn zones_do_not_count_when_there_are_few_hosts_or_none_near() {
+    let world = World::new();
+    let cluster = world.cluster(aware(zoned(&[("a", 2), ("b", 2)]), &[("a", 5), ("b", 5)], 1.0));
+    about(share(&cluster, 1..=2), 50);
+    let cluster = world.cluster(aware(zoned(&[("a", 6), ("b", 10)]), &[("a", 5), ("b", 5)], 1.0));
+    ill(&cluster, 1..=6);
+    assert_eq!(share(&cluster, 7..=16), 1000);
+    let cluster = world.cluster(aware(zoned(&[("b", 6), ("c", 6)]), &[("a", 5), ("b", 5)], 1.0));
+    about(share(&cluster, 1..=6), 50);
+}
+
+#[test]
+fn priorities_that_were_tried_are_avoided_while_others_are_well() {
+    let world = World::new();
+    let hosts = vec![at_priority(1, 0), at_priority(2, 0), at_priority(3, 1), at_priority(4, 2)];
+    let cluster = world.cluster(with(hosts, Grouping::default()));
+    let tried = [Rc::clone(&cluster.hosts()[0]), Rc::clone(&cluster.hosts()[2])];
+    let want = |avoid_priorities| Want { tried: &tried, avoid_priorities, ..Want::default() };
+    let of = |want| shares(&cluster, want).len();
+    let share = |want, number| shares(&cluster, want).get(&address(number)).copied().unwrap_or(0);
+    assert_eq!((share(want(0), 3) + share(want(0), 4), of(want(0))), (0, 2));
+    about(share(want(1), 3), 50);
+    assert_eq!(share(want(2), 4), 1000);
+    // When nothing else is well, they will do.
+    ill(&cluster, [4]);
+    assert_eq!(of(want(2)), 2);
 }

@@ -1,6 +1,7 @@
 //! What attributes are in one stream.
 
 use std::net::IpAddr;
+use std::num::NonZeroU128;
 use std::time::{Duration, SystemTime};
 
 use ringway_api::{Address, ResponseFlags, TlsInfo, Version};
@@ -44,15 +45,16 @@ pub enum AttributeValue<'a> {
     /// An id of 64 bits, written as 16 hexadecimal digits.
     Id64(u64),
     /// An id of 128 bits, written as 32 hexadecimal digits.
-    Id128(u128),
+    Id128(&'a NonZeroU128),
     /// A random number, written as a UUID of version 4 (RFC 9562, section 5.4).
-    Uuid(u128),
+    Uuid(&'a u128),
     /// A gRPC status.
     GrpcStatus(u32),
 }
 
 impl Attribute {
     /// What it is in this stream.
+    #[inline]
     pub fn value<'a>(self, record: &'a StreamRecord<'_>) -> AttributeValue<'a> {
         use AttributeValue as Value;
         let text = |text: Option<&'a str>| text.map_or(Value::Unset, |text| Value::Bytes(text.as_bytes()));
@@ -103,11 +105,11 @@ impl Attribute {
             Self::RouteName => text(record.route_name),
             Self::VirtualHostName => text(record.virtual_host),
             Self::FilterChainName => text(record.filter_chain),
-            Self::TraceId => record.trace.map_or(Value::Unset, |ids| Value::Id128(ids.trace.get())),
+            Self::TraceId => record.trace.as_ref().map_or(Value::Unset, |ids| Value::Id128(&ids.trace)),
             Self::SpanId => record.trace.map_or(Value::Unset, |ids| Value::Id64(ids.span.get())),
             Self::TraceSampled => record.trace.map_or(Value::Unset, |ids| Value::Bool(ids.sampled)),
-            Self::StreamId => record.stream_id.map_or(Value::Unset, Value::Uuid),
-            Self::UniqueId => record.unique_id.map_or(Value::Unset, Value::Uuid),
+            Self::StreamId => record.stream_id.as_ref().map_or(Value::Unset, Value::Uuid),
+            Self::UniqueId => record.unique_id.as_ref().map_or(Value::Unset, Value::Uuid),
             Self::LogType => Value::Word(record.kind.name()),
             Self::Between(from, to) => between(from, to, record),
             Self::RequestHeader(at) => bytes(record.request_headers.value(at)),
