@@ -102,6 +102,29 @@ fn what_fails_is_recorded_at_its_end_and_a_listener_may_be_left_out() {
 }
 
 #[test]
+fn spans_reach_a_collector() {
+    let (upstream, collector) = (Upstream::saying("hello"), Upstream::saying(""));
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let listener = format!("name: web, address: '{web}', routes: {}", routes("app"));
+        config(admin, &[listener], &[format!("name: app, endpoints: ['{}']", upstream.address)])
+            + &format!(
+                "tracing: {{ exporters: [collector] }}\nexporters:\n  - {{ name: collector, batch: {{ interval: 50ms }}, \
+                 otlp: {{ endpoint: 'http://{}', protocol: http }} }}\n",
+                collector.address
+            )
+    });
+    let mut client = Client::connect(proxy.web);
+    client.send(format!("GET /a HTTP/1.1\r\nHost: h\r\ntraceparent: {CALLER}\r\n\r\n").as_bytes());
+    client.response().unwrap();
+    let id = u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes();
+    eventually("the spans are there", || {
+        let messages = collector.contents.lock().unwrap();
+        messages.iter().any(|message| message.windows(16).filter(|part| *part == id).count() == 2)
+    });
+    assert!(collector.heads.lock().unwrap()[0].starts_with("POST /v1/traces "));
+}
+
+#[test]
 fn without_tracing_there_are_no_traces() {
     let upstream = Upstream::saying("hello");
     let proxy = Proxy::start(upstream.address, "");

@@ -259,7 +259,7 @@ mod tests {
         let flags = ResponseFlags::of(crate::ResponseFlag::UpstreamRequestTimeout);
         let (sinks, ring) = sinks(Tail { errors: true, slow, flags }, &bell);
         let lanes = sinks.on_worker(0);
-        let mut told = |change: &dyn Fn(&mut StreamRecord<'static>)| {
+        let told = |change: &dyn Fn(&mut StreamRecord<'static>)| {
             let mut record = record(false);
             change(&mut record);
             lanes.iter().for_each(|lane| lane.ended(&record));
