@@ -186,7 +186,9 @@ fn expect_json(head: &RequestHead) -> Result<(), Fault> {
 /// Makes a response of Dubbo's JSON.
 fn answered(status: i64, response: &mut Response) {
     response.head.headers.remove(rpc::STATUS);
-    response.head.headers.remove(rpc::EXCEPTION);
+    [rpc::EXCEPTION, rpc::EXCEPTION_CLASS, rpc::EXCEPTION_MESSAGE, rpc::EXCEPTION_STACK]
+        .iter()
+        .for_each(|name| response.head.headers.remove(name));
     let content = match &response.body {
         Body::Full(content) => content.as_slice(),
         // Nothing else is left of a stream that was asked for whole.

@@ -4,11 +4,12 @@
 //! which stand behind the arguments: these are skipped, not built.
 
 mod body;
+mod thrown;
 
 use std::time::Duration;
 
 use http::StatusCode;
-use ringway_api::{Known, RequestHead, ResponseHead, Sniff};
+use ringway_api::{Headers, Known, RequestHead, ResponseHead, Sniff, rpc};
 
 use self::body::{Request, Response};
 use crate::wire::{byte, put, u32_at, u64_at};
@@ -125,8 +126,19 @@ impl RpcCodec for Dubbo {
                 _ => Kind::HeartbeatReply,
             }
         };
-        // Of a response, only what kind of result it is.
-        let look = len.min(if is_request { LOOK } else { HEADER + 5 });
+        // Of a response, only what kind of result it is, and the beginning of what was thrown.
+        let look = if is_request {
+            LOOK
+        } else if byte(prefix, STATUS_AT) == Some(OK) && flags & SERIALIZATION == SERIAL_HESSIAN2 && len > HEADER {
+            match byte(prefix, HEADER) {
+                None => return Ok(Decoded::Need(HEADER + 1)),
+                Some(0x90 | 0x93) => HEADER + thrown::LOOK,
+                Some(_) => HEADER + 5,
+            }
+        } else {
+            HEADER + 5
+        };
+        let look = len.min(look);
         Ok(Decoded::Frame(FrameHead { kind, id, content: HEADER, look, tail: 0, len }))
     }
 
@@ -160,7 +172,7 @@ impl RpcCodec for Dubbo {
         Ok(call)
     }
 
-    fn read_response(&self, _frame: &FrameHead, block: &[u8], _fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
+    fn read_response(&self, _frame: &FrameHead, block: &[u8], fields: &mut Fields<'_>) -> Result<Outcome, CodecError> {
         let truncated = CodecError::malformed("dubbo_truncated");
         let flags = byte(block, FLAGS).ok_or(truncated)?;
         let status = byte(block, STATUS_AT).ok_or(truncated)?;
@@ -172,6 +184,9 @@ impl RpcCodec for Dubbo {
                 json if SERIAL_JSON.contains(&json) => matches!(kind, Some(b'0' | b'3')),
                 _ => false,
             };
+        if exception && flags & SERIALIZATION == SERIAL_HESSIAN2 {
+            thrown::tell(block, HEADER + 1, fields);
+        }
         Ok(Outcome { status: STATUSES.to_http(status), code: status.into(), exception })
     }
 
@@ -202,12 +217,17 @@ impl RpcCodec for Dubbo {
             return Err(CodecError::unsupported("dubbo_attachments_not_hessian2"));
         }
         let target = if origin.is_some() { Target::edited(head)? } else { None };
+        // Of a request of another protocol that became a call, what its trace says: its other fields are not the call's.
+        let traced = origin.is_none().then(|| trace_fields(&head.headers)).flatten();
         let from = out.len();
         Self::header(flags, 0, id, out);
         let whole = origin.is_some_and(|origin| origin.block.len() >= origin.frame.len);
         if edited {
             let edited = Request::read(content, 0)
                 .and_then(|request| request.edit(content, &head.headers, target.as_ref(), whole, out));
+            edited.inspect_err(|_| out.truncate(from))?;
+        } else if let Some(traced) = traced {
+            let edited = Request::read(content, 0).and_then(|request| request.edit(content, &traced, None, false, out));
             edited.inspect_err(|_| out.truncate(from))?;
         } else {
             out.extend_from_slice(content);
@@ -290,6 +310,17 @@ impl From<ringway_hessian2::Error> for CodecError {
     fn from(error: ringway_hessian2::Error) -> Self {
         Self::malformed(error.details())
     }
+}
+
+/// The fields by which a trace travels, if there are any.
+fn trace_fields(headers: &Headers) -> Option<Headers> {
+    let is_known = |name: &[u8]| rpc::TRACE_FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    let mut traced: Option<Headers> = None;
+    for (name, value) in headers.iter().filter(|(name, _)| is_known(name)) {
+        // What is a field already can be one.
+        let _is_text = traced.get_or_insert_default().append(std::str::from_utf8(name).ok()?, value);
+    }
+    traced
 }
 
 fn millis(text: &[u8]) -> Option<Duration> {

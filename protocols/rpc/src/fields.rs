@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use ringway_api::Headers;
-pub use ringway_api::rpc::{EXCEPTION, GROUP, STATUS, VERSION};
+pub use ringway_api::rpc::{EXCEPTION, EXCEPTION_CLASS, EXCEPTION_MESSAGE, EXCEPTION_STACK, GROUP, STATUS, VERSION};
 
 use crate::RpcCodec;
 
@@ -40,8 +40,11 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What any codec may make of a response.
+const THROWN: [&str; 5] = [STATUS, EXCEPTION, EXCEPTION_CLASS, EXCEPTION_MESSAGE, EXCEPTION_STACK];
+
 fn is_derived(name: &[u8], derived: &[&str]) -> bool {
-    [STATUS, EXCEPTION].iter().chain(derived).any(|derived| name.eq_ignore_ascii_case(derived.as_bytes()))
+    THROWN.iter().chain(derived).any(|derived| name.eq_ignore_ascii_case(derived.as_bytes()))
 }
 
 /// Whether [`Fields::received`] shows an attachment.

@@ -31,7 +31,9 @@ pub mod thrift;
 mod wire;
 
 pub use codec::{Asked, Call, Carries, CodecError, Decoded, FrameHead, Kind, Mode, Origin, Outcome, RpcCodec};
-pub use fields::{EXCEPTION, Fields, GROUP, STATUS, VERSION, own_status, rewrite};
+pub use fields::{
+    EXCEPTION, EXCEPTION_CLASS, EXCEPTION_MESSAGE, EXCEPTION_STACK, Fields, GROUP, STATUS, VERSION, own_status, rewrite,
+};
 pub use framed::Framed;
 pub use message::{request_head, response_head};
 pub use options::RpcOptions;

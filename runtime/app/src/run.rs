@@ -31,6 +31,9 @@ const REAP: Duration = Duration::from_secs(5);
 /// be ejected must not keep this thread busy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(5);
 
+/// Between two looks at traced streams: so many make a batch.
+const TRACES_PAUSE: Duration = Duration::from_millis(20);
+
 /// Runs a proxy under the configuration file until it is told to end.
 ///
 /// # Errors
@@ -121,6 +124,8 @@ impl Process {
         let ended = self.control()?.workers.ended();
         let health = self.control()?.planner.health.wake();
         let mut health_round = Instant::now();
+        let traced = self.control()?.planner.tracer.wake();
+        let mut traces_round = Instant::now();
         loop {
             let retired = self.control()?.has_retired();
             let health_due = self.control()?.planner.health.due();
@@ -158,7 +163,11 @@ impl Process {
                     Ok(false) => {}
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
-                () = next_round(&health, health_round) => {
+                () = next_round(&traced, traces_round, TRACES_PAUSE) => {
+                    self.control()?.traces_round();
+                    traces_round = Instant::now();
+                }
+                () = next_round(&health, health_round, HEALTH_PAUSE) => {
                     self.control()?.health_round().await;
                     health_round = Instant::now();
                 }
@@ -233,9 +242,9 @@ impl Process {
     }
 }
 
-/// Waits until there is news of hosts' health, but not right after the round before.
-async fn next_round(news: &Notify, last: Instant) {
-    tokio::time::sleep_until(last + HEALTH_PAUSE).await;
+/// Waits until there is news, but not right after the round before.
+async fn next_round(news: &Notify, last: Instant, pause: Duration) {
+    tokio::time::sleep_until(last + pause).await;
     news.notified().await;
 }
 

@@ -17,6 +17,7 @@ mod route;
 mod schema;
 mod snapshot;
 mod store;
+mod tracing;
 
 pub use chain::{ChainMatcher, ConnFacts};
 pub use compile::{Catalog, compile, endpoints, header_matcher, parse};
@@ -32,3 +33,4 @@ pub use route::{
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};
 pub use store::{HISTORY, Published, Store, diff};
+pub use tracing::{TraceSampling, TraceTail, Tracing};

@@ -14,6 +14,7 @@ use crate::exporter::Exporter;
 use crate::health_check::HealthCheck;
 use crate::raw;
 use crate::route::RouteTable;
+use crate::tracing::Tracing;
 
 /// A protocol's compiled options. Only the protocol's own entry looks into them.
 pub type Options = Arc<dyn Any + Send + Sync>;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub clusters: Vec<Arc<Cluster>>,
     /// Exporters, likewise.
     pub exporters: Vec<Arc<Exporter>>,
+    /// How requests are traced, likewise.
+    pub tracing: Option<Arc<Tracing>>,
 }
 
 /// A listener.

@@ -102,6 +102,7 @@ mod tests {
             listeners: Vec::new(),
             clusters: Vec::new(),
             exporters: Vec::new(),
+            tracing: None,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::listener::{ListenerHandle, ListenerView};
 use crate::plan::{ChainPlan, ClusterPlan, ListenerPlan, Plan, ServicePlan};
 use crate::sinks::ChainSinks;
 use crate::timers::TimerPool;
+use crate::tracing::Tracing;
 use crate::view::{ChainHandle, ChainView, ClusterView, RawTransport, Service, Shares, Spoken};
 use crate::worker::Worker;
 
@@ -291,6 +292,10 @@ fn build_chain<I: Io>(
             (Service::Raw { cluster: *cluster, idle_timeout: *idle_timeout }, FilterSets::default(), None)
         }
     };
+    let tracing = plan.tracing.as_ref().map(|plan| {
+        let old = old.and_then(|old| old.tracing.as_ref());
+        Tracing::new(plan, old, (tools.number, tools.workers), tools.env.now())
+    });
     ChainView {
         name: Arc::clone(&plan.name),
         tls: plan.tls.clone(),
@@ -305,6 +310,7 @@ fn build_chain<I: Io>(
         http: plan.http.worker(tools.number),
         tcp: plan.tcp.worker(tools.number),
         sinks: ChainSinks::new(&plan.sinks, tools.number),
+        tracing,
         timers: Rc::clone(&tools.timers),
     }
 }

@@ -17,6 +17,7 @@ use crate::edits::{self, Facts};
 use crate::grpc;
 use crate::sinks::ChainSinks;
 use crate::timeline::Timeline;
+use crate::tracing::StreamTrace;
 use crate::view::{ChainView, Target};
 
 const DC: ResponseFlags = ResponseFlags::of(ResponseFlag::DownstreamConnectionTermination);
@@ -74,7 +75,7 @@ impl<I: Io> StreamGuard<I> {
     pub(crate) fn begin(view: Rc<ChainView<I>>, cx: &StreamCx) -> Self {
         view.http.downstream_rq_total.inc();
         view.http.downstream_rq_active.inc();
-        let timed = view.sinks.as_ref().is_some_and(ChainSinks::are_timed);
+        let timed = view.tracing.is_some() || view.sinks.as_ref().is_some_and(ChainSinks::are_timed);
         let timeline = timed.then(|| Timeline::new(Rc::clone(&cx.conn.env)));
         Self {
             conn: Rc::clone(&cx.conn),
@@ -122,6 +123,13 @@ impl<I: Io> StreamGuard<I> {
     /// Where it goes, if anywhere.
     pub(crate) fn found(&mut self, target: Option<Target>) {
         self.target = target;
+    }
+
+    /// Notes its place in a trace.
+    pub(crate) fn traced(&self, trace: StreamTrace) {
+        if let Some(timeline) = &self.tries.timeline {
+            timeline.traced(trace);
+        }
     }
 
     pub(crate) fn routed(&mut self, target: &Target) {
@@ -348,7 +356,8 @@ impl<I: Io> StreamGuard<I> {
         match &self.tries.timeline {
             None => sinks.ended(&record),
             Some(timeline) => timeline.read(took, |timings, attempts| {
-                sinks.ended(&StreamRecord { timings, attempts, ..record });
+                let trace = timeline.trace();
+                sinks.ended(&StreamRecord { timings, attempts, trace, ..record });
             }),
         }
     }

@@ -53,6 +53,9 @@ impl<I: Io> StreamHandler<I> {
         if request.head.version.is_http() {
             view.forward.mark_request(&mut request.head, &cx.conn.info.peer, tls, || env.random());
         }
+        if let Some(tracing) = &view.tracing {
+            guard.traced(tracing.begin(&mut request.head, &**env));
+        }
         guard.capture_request(&request.head);
 
         // === route ===
@@ -172,7 +175,8 @@ impl<I: Io> StreamHandler<I> {
         let body = if forward.mirrors.is_empty() || tunnel.is_some() {
             body
         } else {
-            let copies = Copies { view, mirrors: &forward.mirrors, conn: &cx.conn, dialect, timeout };
+            let timeline = guard.tries.timeline.as_ref();
+            let copies = Copies { view, mirrors: &forward.mirrors, conn: &cx.conn, dialect, timeline, timeout };
             attempt::tee(&copies, &request.head, body)
         };
         if let Some(limit) = timeout.filter(|_| forward.tell_timeout && dialect == Dialect::Http) {

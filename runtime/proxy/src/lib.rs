@@ -30,6 +30,7 @@ mod sinks;
 mod tcp;
 mod timeline;
 mod timers;
+mod tracing;
 mod tunnel;
 mod view;
 mod worker;
@@ -44,4 +45,5 @@ pub use plan::{
     ChainPlan, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ListenerPlan, Plan, ProxyHeader, ServicePlan, TlsPlan,
 };
 pub use relay::{Relayed, relay};
+pub use tracing::{ParentTrace, Sampling, TracePlan};
 pub use worker::Worker;

@@ -12,6 +12,7 @@ use ringway_upstream::{BreakerLimits, Grouping, HostParams, PassiveParams};
 use crate::entry::Options;
 use crate::forward::ForwardPolicy;
 use crate::path::PathPolicy;
+use crate::tracing::TracePlan;
 
 /// One published configuration. Immutable; what did not change is the same `Arc` as in the plan before.
 pub struct Plan {
@@ -66,6 +67,8 @@ pub struct ChainPlan {
     pub path: PathPolicy,
     /// Who is told of its streams.
     pub sinks: Arc<Sinks>,
+    /// How its requests are traced.
+    pub tracing: Option<Arc<TracePlan>>,
     /// Its HTTP statistics.
     pub http: Arc<Scope<HttpStats>>,
     /// Its TCP statistics.

@@ -1,11 +1,13 @@
 //! When what happened to a request, for sinks that want to know.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway_api::{Address, Env, Time};
-use ringway_telemetry::{Attempt, Timings};
+use ringway_api::{Address, Env, RequestHead, Time};
+use ringway_telemetry::{Attempt, Timings, TraceIds};
+
+use crate::tracing::StreamTrace;
 
 /// The times of one request and its tries. Shared with what outlives a try: the bodies.
 pub(crate) struct Timeline {
@@ -14,6 +16,7 @@ pub(crate) struct Timeline {
     request_end: Cell<Option<Duration>>,
     response_begin: Cell<Option<Duration>>,
     attempts: RefCell<Vec<Attempt>>,
+    trace: OnceCell<StreamTrace>,
 }
 
 /// A try in its request's timeline; none where nobody wants to know.
@@ -28,6 +31,7 @@ impl Timeline {
             request_end: Cell::default(),
             response_begin: Cell::default(),
             attempts: RefCell::default(),
+            trace: OnceCell::new(),
         })
     }
 
@@ -45,8 +49,31 @@ impl Timeline {
         self.response_begin.set(Some(self.now()));
     }
 
-    /// A try begins.
-    pub(crate) fn attempt(self: &Rc<Self>, host: &Address) -> Mark {
+    /// The request is part of a trace.
+    pub(crate) fn traced(&self, trace: StreamTrace) {
+        let first = self.trace.set(trace);
+        debug_assert!(first.is_ok(), "a request has one place in a trace");
+    }
+
+    /// Its place in a trace, if it has one.
+    pub(crate) fn trace(&self) -> Option<TraceIds> {
+        self.trace.get().map(|trace| trace.ids)
+    }
+
+    /// Tells a copy's host that there is a trace, of which it is no part: what copies do is not recorded.
+    pub(crate) fn tell_copy(&self, head: &mut RequestHead) {
+        if let Some(trace) = self.trace.get() {
+            trace.tell(head, None, trace.new_span(&*self.env), false);
+        }
+    }
+
+    /// A try begins; its host is told of the trace.
+    pub(crate) fn attempt(self: &Rc<Self>, host: &Address, head: Option<&mut RequestHead>) -> Mark {
+        let trace = self.trace.get();
+        let span = trace.map(|trace| trace.new_span(&*self.env));
+        if let (Some(trace), Some(span), Some(head)) = (trace, span, head) {
+            trace.tell(head, Some(host), span, trace.ids.sampled);
+        }
         let mut attempts = self.attempts.borrow_mut();
         if attempts.len() >= Attempt::LIMIT {
             return Mark(None);
@@ -59,7 +86,7 @@ impl Timeline {
             answered: None,
             ended: None,
             failure: None,
-            span: None,
+            span,
         });
         Mark(Some((Rc::clone(self), attempts.len() - 1)))
     }
@@ -87,9 +114,10 @@ impl Timeline {
 }
 
 impl Mark {
-    /// Tries that nobody wants to know of.
-    pub(crate) fn begin(timeline: Option<&Rc<Timeline>>, host: &Address) -> Self {
-        timeline.map_or(Self(None), |timeline| timeline.attempt(host))
+    /// A try of a request with this timeline; one that nobody wants to know of without.
+    /// `head` is what goes to the host.
+    pub(crate) fn begin(timeline: Option<&Rc<Timeline>>, host: &Address, head: Option<&mut RequestHead>) -> Self {
+        timeline.map_or(Self(None), |timeline| timeline.attempt(host, head))
     }
 
     fn note(&self, note: impl FnOnce(&mut Attempt, Duration)) {

@@ -20,6 +20,7 @@ use crate::path::PathPolicy;
 use crate::plan::TlsPlan;
 use crate::sinks::ChainSinks;
 use crate::timers::TimerPool;
+use crate::tracing::Tracing;
 
 /// A filter chain of one snapshot on one worker. A request keeps the one it began with until its end.
 pub(crate) struct ChainView<I: Io> {
@@ -38,6 +39,7 @@ pub(crate) struct ChainView<I: Io> {
     pub(crate) http: Cells<HttpStats>,
     pub(crate) tcp: Cells<TcpStats>,
     pub(crate) sinks: Option<ChainSinks>,
+    pub(crate) tracing: Option<Rc<Tracing>>,
     pub(crate) timers: Rc<TimerPool>,
 }
 

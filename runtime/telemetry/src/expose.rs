@@ -76,6 +76,7 @@ impl Registry {
         walk.set(std::slice::from_ref(&self.listener_manager));
         walk.set(std::slice::from_ref(&self.cluster_manager));
         walk.set(std::slice::from_ref(&self.access_logs));
+        walk.set(std::slice::from_ref(&self.tracing));
         walk.set(&self.workers_stats);
         walk.set(&self.listeners.live());
         walk.set(&self.http.live());

@@ -39,6 +39,10 @@ pub use set::{Cell, Row, SetInfo, StatSet};
 pub use sink::{FileLog, Further, SinkPlan, Sinks, StreamSink};
 pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
-    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, WorkerStats,
+    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, TracingStats, WorkerStats,
 };
-pub use trace::{Span, SpanEvent, SpanKind, SpanStatus, SpanValue, spans, stream_attributes};
+pub(crate) use trace::grpc_failed;
+pub use trace::{
+    Child, Malformed, PROPAGATIONS, Parent, Propagation, Span, SpanEvent, SpanKind, SpanPlan, SpanStatus, SpanValue,
+    Tail, TraceRing, TraceSink, Traced, spans, stream_attributes,
+};

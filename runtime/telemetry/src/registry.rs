@@ -12,7 +12,7 @@ use ringway_api::Stat;
 use crate::filters::{FilterScope, Filters};
 use crate::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
-    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, StatSet, TcpStats, WorkerStats,
+    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, StatSet, TcpStats, TracingStats, WorkerStats,
 };
 
 /// All statistics of a process. The control plane makes one, registers scopes while it prepares a snapshot, and reads.
@@ -28,6 +28,8 @@ pub struct Registry {
     pub cluster_manager: Arc<Scope<ClusterManagerStats>>,
     /// All access logs.
     pub access_logs: Arc<Scope<AccessLogStats>>,
+    /// Tracing's.
+    pub tracing: Arc<Scope<TracingStats>>,
     pub(crate) workers_stats: Vec<Arc<Scope<WorkerStats>>>,
     pub(crate) listeners: Named<ListenerStats>,
     pub(crate) http: Named<HttpStats>,
@@ -68,6 +70,7 @@ impl Registry {
             listener_manager: Scope::new("", workers),
             cluster_manager: Scope::new("", workers),
             access_logs: Scope::new("", workers),
+            tracing: Scope::new("", workers),
             // Each worker is a scope of its own with a single block, so that workers can be told apart.
             workers_stats: (0..workers).map(|worker| Scope::new(&worker.to_string(), 0)).collect(),
             listeners: Named::default(),

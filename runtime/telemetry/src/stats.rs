@@ -65,6 +65,21 @@ stats! {
 }
 
 stats! {
+    /// Tracing. The last two are written by the control plane, the others by workers.
+    pub struct TracingStats in "tracing" {
+        counter random_sampling: "Requests whose trace is recorded by chance.";
+        counter header_sampling: "Requests whose trace is recorded for their header fields.";
+        counter client_enabled: "Requests whose trace is recorded because the client forced it.";
+        counter parent_sampled: "Requests whose trace is recorded because the caller's is.";
+        counter not_sampled: "Requests whose trace is not recorded.";
+        counter rate_limited: "Requests whose trace would be recorded but for the rate.";
+        counter malformed: "Trace ids of callers that could not be read.";
+        level reports_dropped: "Streams lost on their way to the control plane, which was behind.";
+        counter spans_collected: "Spans that came to the control plane.";
+    }
+}
+
+stats! {
     /// One worker: its loop and its engine.
     pub struct WorkerStats in "worker" by "envoy_worker_id" {
         counter loop_turns: "Turns of the loop.";

@@ -125,6 +125,7 @@ fn plan_listener(listener: &Listener, registry: &Registry) -> Result<Arc<Listene
             forward: Arc::new(ForwardPolicy::default()),
             path: PathPolicy { normalize: true, merge_slashes: false },
             sinks: Arc::default(),
+            tracing: None,
             http: registry.http("mesh"),
             tcp: registry.tcp("mesh"),
         })],

@@ -1,5 +1,7 @@
 //! Answers to admin requests, on the control plane.
 
+use std::collections::HashMap;
+use std::num::NonZeroU128;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -7,7 +9,7 @@ use ringway_telemetry::{NameFilter, Query};
 
 use super::pages;
 use super::{Answer, What};
-use crate::control::{Control, Phase};
+use crate::control::{Control, Phase, TraceKind};
 use crate::names::Names;
 
 /// What the control plane's loop is to do after an answer.
@@ -87,11 +89,44 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
             nothing(Answer::text(StatusCode::OK, "draining; /quitquitquit or SIGTERM ends the process"))
         }
         What::Quit => (Answer::text(StatusCode::OK, "ending"), After::Quit),
+        What::Traces(query) => nothing(traces(control, &query)),
+        What::Trace(id) => nothing(trace(control, &id)),
         What::ReopenLogs => {
             control.planner.logs().reopen();
             nothing(Answer::text(StatusCode::OK, "reopening"))
         }
     }
+}
+
+/// Requests that a list has at most.
+const TRACES: usize = 1000;
+
+fn traces(control: &mut Control, query: &HashMap<String, String>) -> Answer {
+    control.traces_round();
+    let Some(traces) = control.planner.tracer.traces() else { return untraced() };
+    let kind = query.get("kind").map_or(Some(TraceKind::Recent), |name| TraceKind::named(name));
+    let limit = query.get("limit").map_or(Ok(50), |limit| limit.parse::<usize>());
+    match (kind, limit) {
+        (Some(kind), Ok(limit)) => Answer::json(&traces.list(kind, limit.min(TRACES))),
+        (None, _) => Answer::text(StatusCode::BAD_REQUEST, "kind: there are recent, slow and failed"),
+        (_, Err(_)) => Answer::text(StatusCode::BAD_REQUEST, "limit: wants a number"),
+    }
+}
+
+fn trace(control: &mut Control, id: &str) -> Answer {
+    control.traces_round();
+    let Some(traces) = control.planner.tracer.traces() else { return untraced() };
+    let Some(id) = u128::from_str_radix(id, 16).ok().and_then(NonZeroU128::new) else {
+        return Answer::text(StatusCode::BAD_REQUEST, "a trace id is up to 32 hex digits");
+    };
+    match traces.find(id) {
+        Some(found) => Answer::json(&found),
+        None => Answer::text(StatusCode::NOT_FOUND, "this trace is not kept; see /traces"),
+    }
+}
+
+fn untraced() -> Answer {
+    Answer::text(StatusCode::NOT_FOUND, "the configuration has no `tracing`")
 }
 
 fn prometheus(control: &Control, query: &Query<'_>) -> Answer {

@@ -39,6 +39,8 @@ pub(crate) enum What {
     Drain,
     Quit,
     ReopenLogs,
+    Traces(HashMap<String, String>),
+    Trace(String),
 }
 
 /// A request with the way back.
@@ -108,6 +110,8 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks) -> Result<(
         .route("/drain", post(|s: State<Asks>| ask(s, What::Drain)))
         .route("/quitquitquit", post(|s: State<Asks>| ask(s, What::Quit)))
         .route("/reopen_logs", post(|s: State<Asks>| ask(s, What::ReopenLogs)))
+        .route("/traces", get(|s: State<Asks>, Query(q)| ask(s, What::Traces(q))))
+        .route("/traces/{id}", get(|s: State<Asks>, Path(id): Path<String>| ask(s, What::Trace(id))))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
         .with_state(asks);
     axum::serve(TcpListener::from_std(socket)?, routes).await?;

@@ -25,6 +25,8 @@ GET  /config_dump                the configuration in force, defaults filled in
 GET  /snapshots                  the last configurations
 GET  /snapshots/N                the text of one
 GET  /snapshots/N/diff           what it changed (?from=M)
+GET  /traces                     traced requests (?kind=recent|slow|failed, ?limit=N)
+GET  /traces/ID                  the spans of a trace
 POST /snapshots/N/rollback       put it in force again
 POST /config                     put the configuration in the body in force
 POST /reload                     read the configuration file again

@@ -8,7 +8,7 @@ use ringway_api::Address;
 use ringway_config::{Collector, Exporter as Configured, ExporterKind, Snapshot, raw};
 use ringway_control::{Batching, Destination, Exporter, Exporting, OtlpTransport, Resource, Tell};
 use ringway_io::tls::ClientTls;
-use ringway_telemetry::Registry;
+use ringway_telemetry::{Registry, SpanExporter};
 
 use super::health::Secured;
 use super::tls::Contexts;
@@ -50,6 +50,11 @@ impl Exporters {
         for (_, gone) in before {
             tokio::spawn(async move { gone.exporter.flush(FAREWELL).await });
         }
+    }
+
+    /// Those of these names that take spans.
+    pub(crate) fn of_spans<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Arc<dyn SpanExporter>> {
+        names.iter().filter_map(|name| self.0.get(name)?.exporter.spans.as_ref())
     }
 
     /// Has all of them send what they have.

@@ -9,6 +9,8 @@ mod limits;
 mod plan;
 mod publish;
 mod tls;
+mod traces;
+mod tracing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use endpoints::WatchedEndpoints;
 use exporters::Exporters;
 pub(crate) use hosts::{Addresses, Resolved};
 pub(crate) use plan::Planner;
+pub(crate) use traces::Kind as TraceKind;
 
 /// What configurations may name.
 pub(crate) const CATALOG: Catalog = Catalog {
@@ -204,6 +207,11 @@ impl Control {
         }
     }
 
+    /// Takes what workers have reported of traced streams.
+    pub(crate) fn traces_round(&mut self) {
+        self.planner.tracer.round(&self.exporters);
+    }
+
     /// Decides about the health of hosts, and tells workers what has changed.
     pub(crate) async fn health_round(&mut self) {
         let changed: Arc<[String]> = self.planner.health.round().into_iter().collect();
@@ -294,8 +302,9 @@ impl Control {
     ///
     /// # Errors
     /// When a worker ended with an error.
-    pub(crate) async fn shut_down(self) -> Result<()> {
+    pub(crate) async fn shut_down(mut self) -> Result<()> {
         let stopped = self.workers.stop().await.context("a worker failed");
+        self.planner.tracer.finish(&self.exporters);
         self.exporters.flush().await;
         let flushed = self.planner.into_logs().shutdown(Duration::from_secs(2));
         if !flushed {

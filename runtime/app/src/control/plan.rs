@@ -20,6 +20,7 @@ use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::limits::Limits;
 use super::tls::Contexts;
+use super::tracing::Tracer;
 
 /// How long the first health checks of new hosts are waited for at most.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -34,6 +35,8 @@ pub(crate) struct Planner {
     contexts: Contexts,
     /// What is known of hosts.
     pub(crate) health: Health,
+    /// Tracing.
+    pub(crate) tracer: Tracer,
     /// The plan in force, with the snapshot it was made of.
     last: Option<(Arc<Snapshot>, Arc<Plan>)>,
 }
@@ -42,6 +45,7 @@ impl Planner {
     pub(crate) fn new(registry: Arc<Registry>, logs: LogWriter, workers: usize) -> Self {
         Self {
             health: Health::new(Arc::clone(&registry), workers),
+            tracer: Tracer::new(Arc::clone(&registry), workers),
             registry,
             logs,
             workers,
@@ -102,10 +106,16 @@ impl Planner {
     /// The plan of a snapshot. What is as in the plan before is taken from it.
     pub(crate) fn plan(&mut self, generation: u64, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Arc<Plan> {
         let last = self.last.take();
+        self.tracer.follow(snapshot);
         let before = last.as_ref().map(|(snapshot, plan)| (&**snapshot, &**plan));
         let clusters: Arc<[_]> =
             snapshot.clusters.iter().map(|cluster| self.cluster(snapshot, cluster, before, resolved)).collect();
-        let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, before)).collect();
+        // What is traced otherwise is planned anew.
+        let as_before = |(old, _): &(&Snapshot, &Plan)| {
+            old.tracing.as_ref().map(Arc::as_ptr) == snapshot.tracing.as_ref().map(Arc::as_ptr)
+        };
+        let traced_as_before = before.filter(as_before);
+        let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, traced_as_before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
         self.limits.retain(snapshot);
@@ -238,6 +248,10 @@ impl Planner {
         };
         let mut sinks = Sinks::default();
         self.files.add(listener, &mut sinks);
+        let tracing = match &chain.service {
+            Service::Streams { .. } => self.tracer.of(&listener.name, &mut sinks),
+            Service::Raw { .. } => None,
+        };
         let raw = &chain.raw;
         let tls = raw.tls.as_ref().and_then(|tls| {
             let context: Arc<ServerTls> = Arc::clone(self.contexts.server(&listener.name, &raw.name)?);
@@ -250,6 +264,7 @@ impl Planner {
             forward: Arc::new(forward(&raw.headers)),
             path: PathPolicy { normalize: raw.path.normalize, merge_slashes: raw.path.merge_slashes },
             sinks: Arc::new(sinks),
+            tracing,
             http: self.registry.http(&listener.name),
             tcp: self.registry.tcp(&listener.name),
         }

@@ -27,6 +27,7 @@ mod retries;
 mod rpc;
 mod secrets;
 mod swap;
+mod tracing;
 mod traffic;
 mod transcode;
 mod transcode_grpc;

@@ -15,18 +15,18 @@ use crate::rpc::{frame, read, text};
 use crate::transcode::example;
 
 /// What a host answers: fields, messages, and the status in trailers; without messages, all of it is fields.
-struct Answer {
-    fields: Vec<(&'static str, String)>,
-    messages: Vec<Vec<u8>>,
-    status: u32,
-    message: &'static str,
+pub(crate) struct Answer {
+    pub(crate) fields: Vec<(&'static str, String)>,
+    pub(crate) messages: Vec<Vec<u8>>,
+    pub(crate) status: u32,
+    pub(crate) message: &'static str,
 }
 
 /// Calls that a host got.
-type Calls = Arc<Mutex<Vec<(Request<()>, Vec<u8>)>>>;
+pub(crate) type Calls = Arc<Mutex<Vec<(Request<()>, Vec<u8>)>>>;
 
 /// A host that speaks gRPC, with the h2 crate.
-fn host(answer: impl Fn(&Request<()>, &[u8]) -> Answer + Send + 'static) -> (SocketAddr, Calls) {
+pub(crate) fn host(answer: impl Fn(&Request<()>, &[u8]) -> Answer + Send + 'static) -> (SocketAddr, Calls) {
     let calls = Calls::default();
     let seen = Arc::clone(&calls);
     let (sender, receiver) = mpsc::channel();

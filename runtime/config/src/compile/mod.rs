@@ -16,6 +16,7 @@ mod protocol;
 mod retry;
 mod routes;
 mod tls;
+mod tracing;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -149,5 +150,6 @@ fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<
     drop(indices);
     node(&raw, &clusters)?;
     let exporters = exporter::compile_all(&raw.exporters, old.map_or(&[], |old| &old.exporters))?;
-    Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters })
+    let tracing = tracing::compile(&raw, catalog, &exporters, old.and_then(|old| old.tracing.as_ref()))?;
+    Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters, tracing })
 }

@@ -6,7 +6,9 @@ use ringway_api::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessLogOptions, AccessLogs, HeaderPolicy, ListenerTls, PathPolicy, ProtocolNames, RoutesRef};
+use super::{
+    AccessLogOptions, AccessLogs, HeaderPolicy, ListenerTls, ListenerTracing, PathPolicy, ProtocolNames, RoutesRef,
+};
 
 /// Where connections are taken.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -50,6 +52,9 @@ pub struct Listener {
     /// For `tcp`: what is logged of connections besides their ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log_options: Option<AccessLogOptions>,
+    /// How its requests are traced: `off`, or with `sampling` of its own; as all by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<ListenerTracing>,
     /// How forwarded messages are marked.
     #[serde(default)]
     pub headers: HeaderPolicy,

@@ -15,6 +15,7 @@ mod protocol;
 mod retry;
 mod routes;
 mod tls;
+mod tracing;
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,9 @@ pub use protocol::ProtocolNames;
 pub use retry::{BackOff, HostSelection, RateLimitedBackOff, ResetFormat, ResetHeader, Retry, RetryOn};
 pub use routes::{Route, Routes, RoutesRef, VirtualHost};
 pub use tls::{Certificate, ClusterTls, ListenerTls, SanMatch, SanType, TlsVersion};
+pub use tracing::{
+    ListenerTracing, OwnTracing, ParentTrace, TraceFormat, TraceSampling, TraceStore, TraceTail, Tracing, TracingSwitch,
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -65,6 +69,9 @@ pub struct Config {
     /// Where spans, access logs and statistics go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exporters: Vec<Exporter>,
+    /// How requests are traced; not at all by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
     /// How the process ends.
     pub drain: Drain,
     /// Memory limits.

@@ -43,7 +43,7 @@ impl FieldMatcher {
     }
 
     /// On header fields: several of one name count as one list (RFC 9110, section 5.3).
-    pub(crate) fn matches_fields(&self, headers: &Headers) -> bool {
+    pub fn matches_fields(&self, headers: &Headers) -> bool {
         let mut values = headers.all(&self.name);
         match (values.next(), values.next()) {
             (first, None) => self.matches(first),

@@ -14,6 +14,7 @@ use super::replay::{Room, small};
 use super::{Answered, Failure, failed};
 use crate::dialect::Dialect;
 use crate::health;
+use crate::timeline::Timeline;
 use crate::timers::{TimerPool, within};
 use crate::view::{ChainView, ClusterView};
 
@@ -29,6 +30,8 @@ pub(crate) struct Copies<'a, I: Io> {
     pub(crate) conn: &'a Rc<ConnCx>,
     pub(crate) dialect: Dialect,
     /// The request's.
+    pub(crate) timeline: Option<&'a Rc<Timeline>>,
+    /// The request's.
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -41,7 +44,7 @@ pub(crate) fn tee<I: Io>(copies: &Copies<'_, I>, head: &RequestHead, body: Body)
     let Some(first) = to.first() else { return body };
     let mut room = Room::new(&first.replay, &first.stats);
     let mut launch = Launch {
-        head: shadow_of(head, copies.dialect),
+        head: shadow_of(head, copies.dialect, copies.timeline),
         to,
         conn: Rc::clone(copies.conn),
         timers: Rc::clone(&copies.view.timers),
@@ -69,9 +72,12 @@ pub(crate) fn tee<I: Io>(copies: &Copies<'_, I>, head: &RequestHead, body: Body)
 }
 
 /// A copy's head: `-shadow` behind the host's name (Envoy).
-fn shadow_of(head: &RequestHead, dialect: Dialect) -> RequestHead {
+fn shadow_of(head: &RequestHead, dialect: Dialect, timeline: Option<&Rc<Timeline>>) -> RequestHead {
     let mut copy = head.clone();
     copy.headers.detach();
+    if let Some(timeline) = timeline {
+        timeline.tell_copy(&mut copy);
+    }
     // A call has no host, and one that nobody edited goes on as the frame it came in.
     if dialect == Dialect::Rpc {
         return copy;

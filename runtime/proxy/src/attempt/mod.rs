@@ -93,7 +93,7 @@ pub(crate) async fn exchange<I: Io>(
         if tries.auto_host {
             name_host(&mut request.head, &host);
         }
-        let mark = Mark::begin(tries.timeline.as_ref(), host.address());
+        let mark = Mark::begin(tries.timeline.as_ref(), host.address(), Some(&mut request.head));
         let began = cluster.watches_latency().then(|| cluster.env().now());
         let mut acquire = pin!(cluster.acquire(&host, reuse, Some(&cx.conn)));
         let acquired = std::future::poll_fn(|cx| match acquire.as_mut().poll(cx) {
@@ -230,7 +230,7 @@ pub(crate) async fn tunnel<I: Io>(
     });
     let (host, io, lease) = connected.await?;
     tries.host = Some(host.address().clone());
-    let mark = Mark::begin(tries.timeline.as_ref(), host.address());
+    let mark = Mark::begin(tries.timeline.as_ref(), host.address(), None);
     mark.connected(false);
     tries.count += 1;
     let exchange = RawExchange::new(io, request.body, lease, Rc::clone(&cx.conn.env), idle);

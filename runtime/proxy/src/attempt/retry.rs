@@ -194,7 +194,7 @@ impl<'a, I: Io> Run<'a, I> {
         if tries.auto_host {
             name_host(&mut head, &host);
         }
-        let mark = Mark::begin(tries.timeline.as_ref(), host.address());
+        let mark = Mark::begin(tries.timeline.as_ref(), host.address(), Some(&mut head));
         let notes = Rc::new(Notes { mark, ..Notes::default() });
         let request = Request { head, body: self.kept.read(&notes.moved) };
         let call = &self.call;

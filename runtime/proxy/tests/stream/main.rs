@@ -11,4 +11,5 @@ mod latencies;
 mod mirrors;
 mod retries;
 mod timeline;
+mod tracing;
 mod world;

@@ -11,11 +11,11 @@ use ringway_config::{Catalog, Service, Target, compile};
 use ringway_http1::Http1;
 use ringway_proxy::{
     ChainPlan, ClusterPlan, CoreView, FilterPlans, ForwardPolicy, Handshake, ListenerPlan, PathPolicy, Plan,
-    ProtocolEntry, Security, ServicePlan, Toolbox, Worker,
+    ProtocolEntry, Sampling, Security, ServicePlan, Toolbox, TracePlan, Worker,
 };
 use ringway_telemetry::{
-    ClusterStats, Field, Needs, Registry, ReportLane, ReportRing, Scope, SinkPlan, Sinks, StreamRecord, StreamReport,
-    StreamSink,
+    ClusterStats, Field, Needs, PROPAGATIONS, Registry, ReportLane, ReportRing, Scope, SinkPlan, Sinks, StreamRecord,
+    StreamReport, StreamSink,
 };
 use ringway_testkit::{MemoryIo, MemoryNet, NetMode, PairOptions, Sim, pair};
 use ringway_upstream::balance::{PeakEwma, RoundRobin};
@@ -76,12 +76,27 @@ impl World {
     /// A worker whose route is `route` besides its cluster, and whose cluster has `cluster`. `script` is asked for
     /// each request by its number, from 0.
     pub(crate) fn new(route: &str, cluster: &str, script: impl Fn(usize, &Seen) -> Does + 'static) -> Self {
-        Self::with_replay_memory(64 << 20, route, cluster, script)
+        Self::build(64 << 20, None, route, cluster, script)
+    }
+
+    /// The same, traced in all formats.
+    pub(crate) fn traced(sampling: Sampling, route: &str, script: impl Fn(usize, &Seen) -> Does + 'static) -> Self {
+        Self::build(64 << 20, Some(sampling), route, "", script)
     }
 
     /// The same, with so many bytes for contents that may be sent again.
     pub(crate) fn with_replay_memory(
         replay: usize,
+        route: &str,
+        cluster: &str,
+        script: impl Fn(usize, &Seen) -> Does + 'static,
+    ) -> Self {
+        Self::build(replay, None, route, cluster, script)
+    }
+
+    fn build(
+        replay: usize,
+        sampling: Option<Sampling>,
         route: &str,
         cluster: &str,
         script: impl Fn(usize, &Seen) -> Does + 'static,
@@ -102,7 +117,11 @@ clusters:
         let net = Rc::new(MemoryNet::new(sim.env(), PairOptions::default()));
         let registry = Registry::new(1);
         let reports = ReportRing::new(1, 64);
-        let plan = Arc::new(plan(&text, &registry, &reports));
+        let tracing = sampling.map(|sampling| {
+            let (service, propagation) = ("shop".into(), PROPAGATIONS.iter().collect());
+            Arc::new(TracePlan { service, propagation, sampling, stats: Arc::clone(&registry.tracing) })
+        });
+        let plan = Arc::new(plan(&text, &registry, &reports, tracing));
         let limits = plan.clusters[0].limits.clone();
         let worker = Worker::new(sim.env(), 0, Box::new(|_| {}));
         let security = Security { accept: |_, _| refuse(), connect: |_, _, _| refuse() };
@@ -276,7 +295,12 @@ impl StreamSink for Lane {
     }
 }
 
-fn plan(text: &str, registry: &Registry, reports: &Arc<ReportRing<StreamReport>>) -> Plan {
+fn plan(
+    text: &str,
+    registry: &Registry,
+    reports: &Arc<ReportRing<StreamReport>>,
+    tracing: Option<Arc<TracePlan>>,
+) -> Plan {
     let snapshot = compile("test", text, &CATALOG, None).unwrap();
     let clusters = snapshot.clusters.iter().map(|cluster| {
         let raw = &cluster.raw;
@@ -328,6 +352,7 @@ fn plan(text: &str, registry: &Registry, reports: &Arc<ReportRing<StreamReport>>
                 forward: Arc::new(ForwardPolicy::default()),
                 path: PathPolicy { normalize: true, merge_slashes: false },
                 sinks: Reports::sinks(reports),
+                tracing: tracing.clone(),
                 http: registry.http("web"),
                 tcp: registry.tcp("web"),
             })],

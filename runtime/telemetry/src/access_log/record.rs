@@ -233,6 +233,11 @@ impl Captured {
         captured
     }
 
+    /// Bytes that it holds besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + size_of_val(&*self.values)
+    }
+
     /// The value of the header at this place of the names.
     pub fn value(&self, at: usize) -> Option<&[u8]> {
         let (start, len) = (*self.values.get(at)?)?;

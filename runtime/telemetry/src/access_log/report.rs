@@ -110,6 +110,13 @@ impl StreamReport {
         }
     }
 
+    /// Bytes that it holds besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let captured = [&self.request_headers, &self.response_headers, &self.response_trailers];
+        let captured: usize = captured.iter().map(|captured| captured.heap_bytes()).sum();
+        self.text.len() + size_of_val(&*self.attempts) + captured
+    }
+
     /// The record.
     pub fn record(&self) -> StreamRecord<'_> {
         let [

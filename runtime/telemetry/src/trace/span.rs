@@ -74,16 +74,32 @@ pub enum SpanStatus {
     Error(String),
 }
 
+/// What a service threw, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Thrown<'a> {
+    pub(super) class: Option<&'a [u8]>,
+    pub(super) message: Option<&'a [u8]>,
+    pub(super) stack: Option<&'a [u8]>,
+}
+
 /// The spans of a stream: one for the stream, one for each try. None if it is not part of a trace.
 pub fn spans(report: &StreamReport) -> Vec<Span> {
-    let record = report.record();
+    spans_of(&report.record(), None)
+}
+
+/// The same of a record, the stream's own span first; with what was thrown.
+pub(super) fn spans_of(record: &StreamRecord<'_>, thrown: Option<Thrown<'_>>) -> Vec<Span> {
     let Some(ids) = record.trace else { return Vec::new() };
-    let server = server(&record, ids.trace, ids.span, ids.parent);
+    let server = server(record, (ids.trace, ids.span, ids.parent), thrown);
     let end = server.end;
     let tries = record.attempts.iter().enumerate();
-    let tries = tries.filter_map(|(at, attempt)| client(&record, attempt, at, (ids.trace, ids.span), end));
-    let tries: Vec<_> = tries.collect();
+    let tries = tries.filter_map(|(at, attempt)| client(record, attempt, at, (ids.trace, ids.span), end));
     std::iter::once(server).chain(tries).collect()
+}
+
+/// Whether a gRPC status is the service's failure rather than the caller's (OpenTelemetry, gRPC spans, Status).
+pub(crate) const fn grpc_failed(status: u32) -> bool {
+    matches!(status, 2 | 4 | 12 | 13 | 14 | 15)
 }
 
 /// What is known of a stream, under the names that its span has it by.
@@ -106,29 +122,54 @@ pub fn stream_attributes(record: &StreamRecord<'_>) -> Vec<(Cow<'static, str>, S
     attributes.0
 }
 
-fn server(record: &StreamRecord<'_>, trace: NonZeroU128, id: SpanId, parent: Option<SpanId>) -> Span {
+fn server(
+    record: &StreamRecord<'_>,
+    (trace, id, parent): (NonZeroU128, SpanId, Option<SpanId>),
+    thrown: Option<Thrown<'_>>,
+) -> Span {
     let mut attributes = Attributes(stream_attributes(record));
-    // A server's span has failed when the server has (OpenTelemetry, HTTP spans, Status).
-    let status = match record.response_code {
-        Some(code) if code < 500 => SpanStatus::Unset,
-        _ => SpanStatus::Error(record.response_code_details.unwrap_or("no_response").to_owned()),
+    let details = record.response_code_details.unwrap_or("no_response");
+    let code = record.response_code.map(|code| code.to_string());
+    // A server's span has failed when the server has (OpenTelemetry, HTTP spans, Status). What is thrown is an answer
+    // like any other to the protocol.
+    let failed = match (thrown, record.grpc_status, record.response_code) {
+        (Some(thrown), _, _) => {
+            let class = thrown.class.map(String::from_utf8_lossy);
+            let status = record.grpc_status.map(|status| format!("grpc_status_{status}").into());
+            Some((class.or(status).unwrap_or("exception".into()).into_owned(), thrown))
+        }
+        (None, Some(status), _) if grpc_failed(status) => Some((format!("grpc_status_{status}"), Thrown::default())),
+        (None, _, Some(code)) if code < 500 => None,
+        _ => Some((code.unwrap_or_else(|| details.to_owned()), Thrown::default())),
     };
-    if let SpanStatus::Error(why) = &status {
-        let code = record.response_code.map(|code| code.to_string());
-        attributes.text("error.type", Some(code.as_deref().unwrap_or(why)));
+    let end = record.start + record.duration;
+    let mut events = retries(record);
+    let mut status = SpanStatus::Unset;
+    if let Some((kind, thrown)) = failed {
+        let message = thrown.message.map_or(details.into(), String::from_utf8_lossy);
+        attributes.text("error.type", Some(&kind));
+        let mut facts = Attributes(Vec::new());
+        facts.text("exception.type", Some(&kind));
+        facts.text("exception.message", Some(&*message));
+        facts.text("exception.stacktrace", thrown.stack);
+        events.push(SpanEvent { name: "exception", at: end, attributes: facts.0 });
+        status = SpanStatus::Error(message.into_owned());
     }
-    Span {
-        trace,
-        id,
-        parent,
-        name: name(record),
-        kind: SpanKind::Server,
-        start: record.start,
-        end: record.start + record.duration,
-        attributes: attributes.0,
-        events: Vec::new(),
-        status,
-    }
+    let (start, attributes) = (record.start, attributes.0);
+    Span { trace, id, parent, name: name(record), kind: SpanKind::Server, start, end, attributes, events, status }
+}
+
+/// When further tries began, and why.
+fn retries(record: &StreamRecord<'_>) -> Vec<SpanEvent> {
+    let pairs = record.attempts.iter().zip(record.attempts.iter().skip(1));
+    let event = |(before, next): (&Attempt, &Attempt)| {
+        let mut attributes = Attributes(Vec::new());
+        attributes.text("retry.reason", before.failure);
+        attributes.number("retry.previous_status", before.answered.map(|(_, status)| status.into()));
+        attributes.text("network.peer.address", Some(next.host.to_string()));
+        SpanEvent { name: "retry", at: record.start + next.began, attributes: attributes.0 }
+    };
+    pairs.map(event).collect()
 }
 
 fn client(
@@ -189,8 +230,15 @@ fn call(record: &StreamRecord<'_>, attributes: &mut Attributes) {
         attributes.text("rpc.method", Some(method));
         return;
     }
-    attributes.text("http.request.method", record.method);
     let path = record.path.unwrap_or_default();
+    if is_grpc(record) {
+        let (service, method) = service_and_method(path);
+        attributes.text("rpc.system", Some("grpc"));
+        attributes.text("rpc.service", Some(service));
+        attributes.text("rpc.method", Some(method));
+        attributes.number("rpc.grpc.status_code", record.grpc_status.map(u64::from));
+    }
+    attributes.text("http.request.method", record.method);
     let mut parts = path.splitn(2, |byte| *byte == b'?');
     attributes.text("url.path", parts.next());
     attributes.text("url.query", parts.next());
@@ -208,12 +256,16 @@ fn call(record: &StreamRecord<'_>, attributes: &mut Attributes) {
 /// Few names: the method of HTTP, the service and method of a call.
 fn name(record: &StreamRecord<'_>) -> String {
     match record.protocol {
-        Some(Version::Rpc(_)) => {
+        _ if is_grpc(record) || matches!(record.protocol, Some(Version::Rpc(_))) => {
             let (service, method) = service_and_method(record.path.unwrap_or_default());
             format!("{}/{}", String::from_utf8_lossy(service), String::from_utf8_lossy(method))
         }
         _ => record.method.unwrap_or("refused").to_owned(),
     }
+}
+
+fn is_grpc(record: &StreamRecord<'_>) -> bool {
+    record.is_call && record.protocol.is_some_and(Version::is_http)
 }
 
 fn service_and_method(path: &[u8]) -> (&[u8], &[u8]) {
@@ -290,6 +342,7 @@ mod tests {
         assert_eq!(value(answered, "http.request.resend_count"), Some(&SpanValue::Number(1)));
         assert_eq!(value(server, "url.path"), Some(&SpanValue::Text("/a".into())));
         assert_eq!(answered.events.len(), 2);
+        assert_eq!((server.events.len(), server.events[0].name), (1, "retry"));
         assert!(made.iter().all(|span| span.end >= span.start));
         record.trace = None;
         assert!(spans(&StreamReport::of(&record)).is_empty());
@@ -305,5 +358,12 @@ mod tests {
         assert_eq!(server.name, "com.example.Greeter/hello");
         assert_eq!(value(server, "rpc.system"), Some(&SpanValue::Text("dubbo".into())));
         assert_eq!(server.status, SpanStatus::Error("no_response".into()));
+        (record.is_call, record.protocol, record.grpc_status) = (true, Some(Version::Http2), Some(14));
+        record.response_code = Some(200);
+        let thrown = Thrown { message: Some(b"away"), ..Thrown::default() };
+        let [server] = &spans_of(&record, Some(thrown))[..] else { panic!() };
+        assert_eq!((&*server.name, &server.status), ("com.example.Greeter/hello", &SpanStatus::Error("away".into())));
+        assert_eq!(value(server, "rpc.grpc.status_code"), Some(&SpanValue::Number(14)));
+        assert_eq!(server.events[0].name, "exception");
     }
 }
