@@ -31,8 +31,8 @@ const REAP: Duration = Duration::from_secs(5);
 /// be ejected must not keep this thread busy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(5);
 
-/// Between two looks at traced streams: so many make a batch.
-const TRACES_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks at what workers have reported: so many make a batch.
+const REPORTS_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a proxy under the configuration file until it is told to end.
 ///
@@ -124,8 +124,8 @@ impl Process {
         let ended = self.control()?.workers.ended();
         let health = self.control()?.planner.health.wake();
         let mut health_round = Instant::now();
-        let traced = self.control()?.planner.tracer.wake();
-        let mut traces_round = Instant::now();
+        let reports = self.control()?.planner.reports();
+        let mut reports_round = Instant::now();
         loop {
             let retired = self.control()?.has_retired();
             let health_due = self.control()?.planner.health.due();
@@ -163,9 +163,12 @@ impl Process {
                     Ok(false) => {}
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
-                () = next_round(&traced, traces_round, TRACES_PAUSE) => {
-                    self.control()?.traces_round();
-                    traces_round = Instant::now();
+                () = next_round(&reports, reports_round, REPORTS_PAUSE) => {
+                    match self.control()?.reports_round() {
+                        // At once, but others have their turn.
+                        true => reports.notify_one(),
+                        false => reports_round = Instant::now(),
+                    }
                 }
                 () = next_round(&health, health_round, HEALTH_PAUSE) => {
                     self.control()?.health_round().await;

@@ -27,7 +27,7 @@ pub use access_log::{
     DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, HeaderTest, JsonValue, LogFilter, LogType, Needs, Share,
     Side, SpanId, StreamRecord, StreamReport, TestFn, TimePoint, Timings, TraceIds, operators, refused_operators,
 };
-pub use export::{LogExporter, SpanExporter};
+pub use export::{ExportLog, LogEntry, LogExporter, LogPlan, LogRing, Logged, SpanExporter};
 pub use expose::{NameFilter, Query, Reading, Sample};
 pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};

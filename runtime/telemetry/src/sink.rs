@@ -102,11 +102,7 @@ impl FileLog {
         needs: &mut Needs,
     ) -> Self {
         let mut log = Self::new(format, file, needs);
-        let filter = filter.map(|(mut filter, asked)| {
-            filter.moved(&needs.merge(&asked));
-            filter.add_to(needs);
-            filter
-        });
+        let filter = filter.map(|(filter, asked)| filter.placed(&asked, needs));
         if let Some(line) = Arc::get_mut(&mut log.line) {
             (line.filter, line.refusals) = (filter, refusals);
         }

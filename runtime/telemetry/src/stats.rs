@@ -50,11 +50,13 @@ stats! {
 }
 
 stats! {
-    /// Access logs. The first two are counted by workers, the others by the log thread.
+    /// Access logs. Workers count lines, filtered and exported streams, the log thread what has to do with files.
     pub struct AccessLogStats in "access_logs" {
         counter logs_written: "Lines handed to the log thread.";
         counter logs_dropped: "Lines dropped because the log thread was behind, or lost by a failed write.";
         counter logs_filtered: "Streams that a log's filter left out.";
+        counter logs_exported: "Streams that were told to exporters.";
+        level exports_dropped: "Those of them that were lost because the control plane was behind, ever.";
         counter bytes_written: "Bytes written to files.";
         counter write_completed: "Writes to files.";
         counter write_failed: "Writes that failed, the disk being full, say.";

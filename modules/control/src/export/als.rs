@@ -2,6 +2,7 @@
 //!
 //! The messages are declared here as far as they are filled; field numbers are those of Envoy's API.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use prost::Message;
 use ringway_api::{Address, ResponseFlags, Version};
-use ringway_telemetry::{LogExporter, StreamRecord, StreamReport};
+use ringway_telemetry::{LogEntry, LogExporter, StreamRecord};
 
 use super::Resource;
 use super::queue::Queue;
@@ -71,16 +72,17 @@ impl Kind for TcpEntry {
 }
 
 impl LogExporter for EntryQueue {
-    fn export(&self, report: &Arc<StreamReport>) {
-        let record = report.record();
+    fn export(&self, entry: &LogEntry<'_>) {
+        let record = &entry.record;
+        let common = Common { custom_tags: tags(&entry.attributes), ..common(record) };
         match record.protocol {
             Some(protocol) => {
-                let entry = http(&record, protocol);
+                let entry = HttpEntry { common_properties: Some(common), ..http(record, protocol) };
                 self.http.push(entry.encoded_len(), entry);
             }
             None => {
                 let bytes = ConnectionBytes { received_bytes: record.bytes_received, sent_bytes: record.bytes_sent };
-                let entry = TcpEntry { common_properties: Some(common(&record)), connection_properties: Some(bytes) };
+                let entry = TcpEntry { common_properties: Some(common), connection_properties: Some(bytes) };
                 self.tcp.push(entry.encoded_len(), entry);
             }
         }
@@ -109,12 +111,7 @@ fn http(record: &StreamRecord<'_>, protocol: Version) -> HttpEntry {
         Version::Http2 => 3,
         Version::Rpc(_) => 0,
     };
-    HttpEntry {
-        common_properties: Some(common(record)),
-        protocol_version,
-        request: Some(request),
-        response: Some(response),
-    }
+    HttpEntry { common_properties: None, protocol_version, request: Some(request), response: Some(response) }
 }
 
 /// The methods of Envoy's API, from number 1.
@@ -141,10 +138,15 @@ fn common(record: &StreamRecord<'_>) -> Common {
         upstream_transport_failure_reason: record.upstream_transport_failure.unwrap_or_default().to_owned(),
         route_name: record.route_name.unwrap_or_default().to_owned(),
         downstream_direct_remote_address: record.downstream_direct_remote.map(address),
+        custom_tags: HashMap::new(),
         duration: at(Some(record.duration)),
         upstream_request_attempt_count: record.upstream_attempts,
         connection_termination_details: record.connection_termination_details.unwrap_or_default().to_owned(),
     }
+}
+
+fn tags(attributes: &[(&str, String)]) -> HashMap<String, String> {
+    attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 fn since_1970(at: SystemTime) -> prost_types::Timestamp {
@@ -291,6 +293,8 @@ struct Common {
     route_name: String,
     #[prost(message, optional, tag = "20")]
     downstream_direct_remote_address: Option<EncodedAddress>,
+    #[prost(map = "string, string", tag = "22")]
+    custom_tags: HashMap<String, String>,
     #[prost(message, optional, tag = "23")]
     duration: Option<prost_types::Duration>,
     #[prost(uint32, tag = "24")]

@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
-use ringway_telemetry::{Span, SpanKind, SpanStatus, SpanValue, StreamRecord, StreamReport};
+use ringway_telemetry::{LogEntry, Span, SpanKind, SpanStatus, SpanValue, StreamRecord};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
@@ -248,7 +248,7 @@ async fn a_flush_does_not_wait_for_the_interval() {
     );
 }
 
-fn report(http: bool) -> Arc<StreamReport> {
+fn entry(http: bool) -> LogEntry<'static> {
     let mut record = StreamRecord::new(SystemTime::UNIX_EPOCH + Duration::from_secs(5));
     if http {
         (record.method, record.protocol) = (Some("PUT"), Some(ringway_api::Version::Http2));
@@ -256,7 +256,7 @@ fn report(http: bool) -> Arc<StreamReport> {
         record.flags.insert(ringway_api::ResponseFlag::UpstreamOverflow);
     }
     record.duration = Duration::from_millis(12);
-    Arc::new(StreamReport::of(&record))
+    LogEntry { record, body: None, attributes: vec![("tenant", "acme".to_owned())] }
 }
 
 #[tokio::test]
@@ -266,13 +266,14 @@ async fn streams_go_out_as_log_records() {
     let with =
         Exporting { name: "x", registry: &registry, batching: QUICK, resource: &resource, tell: Arc::new(|_| {}) };
     let exporter = Exporter::otlp(&with, to(address, ""), OtlpTransport::Grpc, None);
-    exporter.logs.as_ref().unwrap().export(&report(true));
+    exporter.logs.as_ref().unwrap().export(&entry(true));
     let (path, _, message) = seen.recv().await.unwrap();
     assert!(path.ends_with("logs.v1.LogsService/Export"), "{path}");
     let request = ExportLogsServiceRequest::decode(message).unwrap();
     let record = &request.resource_logs[0].scope_logs[0].log_records[0];
     assert_eq!((record.severity_text.as_str(), record.time_unix_nano), ("ERROR", 5_000_000_000));
     assert!(record.attributes.iter().any(|attribute| attribute.key == "response_flags"));
+    assert!(record.attributes.iter().any(|attribute| attribute.key == "tenant"));
 }
 
 #[tokio::test]
@@ -282,8 +283,8 @@ async fn an_access_log_service_gets_entries_of_both_kinds() {
     let with =
         Exporting { name: "x", registry: &registry, batching: QUICK, resource: &resource, tell: Arc::new(|_| {}) };
     let exporter = Exporter::als(&with, to(address, ""), "edge");
-    exporter.logs.as_ref().unwrap().export(&report(true));
-    exporter.logs.as_ref().unwrap().export(&report(false));
+    exporter.logs.as_ref().unwrap().export(&entry(true));
+    exporter.logs.as_ref().unwrap().export(&entry(false));
     let mut kinds = Vec::new();
     for _ in 0..2 {
         let (path, _, message) = seen.recv().await.unwrap();
@@ -295,7 +296,7 @@ async fn an_access_log_service_gets_entries_of_both_kinds() {
     let http = kinds.iter().find(|kind| kind.contains("request_method: 4")).unwrap();
     // `upstream_overflow` is field 8, a truth value.
     assert!(http.contains("response_flags: [64, 1]") && http.contains("\"edge\""), "{http}");
-    assert!(http.contains("tcp_logs: None"), "{http}");
+    assert!(http.contains(r#"custom_tags: {"tenant": "acme"}"#) && http.contains("tcp_logs: None"), "{http}");
     assert!(kinds.iter().any(|kind| kind.contains("http_logs: None")));
 }
 

@@ -102,7 +102,7 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
 const TRACES: usize = 1000;
 
 fn traces(control: &mut Control, query: &HashMap<String, String>) -> Answer {
-    control.traces_round();
+    control.reports_round();
     let Some(traces) = control.planner.tracer.traces() else { return untraced() };
     let kind = query.get("kind").map_or(Some(TraceKind::Recent), |name| TraceKind::named(name));
     let limit = query.get("limit").map_or(Ok(50), |limit| limit.parse::<usize>());
@@ -114,7 +114,7 @@ fn traces(control: &mut Control, query: &HashMap<String, String>) -> Answer {
 }
 
 fn trace(control: &mut Control, id: &str) -> Answer {
-    control.traces_round();
+    control.reports_round();
     let Some(traces) = control.planner.tracer.traces() else { return untraced() };
     let Some(id) = u128::from_str_radix(id, 16).ok().and_then(NonZeroU128::new) else {
         return Answer::text(StatusCode::BAD_REQUEST, "a trace id is up to 32 hex digits");

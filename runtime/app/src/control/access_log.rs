@@ -8,9 +8,12 @@ use anyhow::{Context, Result};
 use axum::http::HeaderName;
 use ringway_config::{Snapshot, header_matcher, raw};
 use ringway_telemetry::{
-    Comparison, FileLog, FileOptions, Format, Further, HeaderTest, JsonValue, LogFile, LogFilter, LogType, LogWriter,
-    Needs, ResponseFlag, ResponseFlags, Rotation, Share, Sinks,
+    Comparison, ExportLog, FileLog, FileOptions, Format, Further, HeaderTest, JsonValue, LogFile, LogFilter, LogPlan,
+    LogRing, LogType, LogWriter, Needs, Registry, ResponseFlag, ResponseFlags, Rotation, Share, Sinks,
 };
+use tokio::sync::Notify;
+
+use super::exporters::Exporters;
 
 /// How deep conditions may be nested.
 const DEPTH: usize = 16;
@@ -36,25 +39,51 @@ const STATUSES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// The files of a configuration's logs, by path.
-#[derive(Default)]
-pub(crate) struct LogFiles(HashMap<String, (FileOptions, Arc<LogFile>)>);
+/// Streams that may wait on each worker for the control plane, on their way to exporters.
+const CAPACITY: usize = 4096;
+/// Streams that are taken at once, so that others have their turn.
+const BATCH: usize = 512;
+
+/// Where a configuration's logs go.
+pub(crate) struct Logs {
+    registry: Arc<Registry>,
+    workers: usize,
+    wake: Arc<Notify>,
+    /// Files, by path.
+    files: HashMap<String, (FileOptions, Arc<LogFile>)>,
+    /// What goes to exporters; there while any log does.
+    ring: Option<Arc<LogRing>>,
+}
 
 /// A key below the log, and what is wrong with it.
 type Keyed = (String, String);
 
-impl LogFiles {
-    /// Opens the files a snapshot names that are not open yet.
+/// What a log is compiled to: its format, and the condition with what that asks for.
+type Parts = (Format, Vec<(Box<str>, Format)>, Option<(LogFilter, Needs)>);
+
+impl Logs {
+    /// `wake` is notified when a [round](Self::round) has something to do.
+    pub(super) fn new(registry: Arc<Registry>, workers: usize, wake: Arc<Notify>) -> Self {
+        Self { registry, workers, wake, files: HashMap::new(), ring: None }
+    }
+
+    /// Opens the files a snapshot names that are not open yet, and the queues to exporters.
     pub(crate) fn open(&mut self, snapshot: &Snapshot, writer: &LogWriter) -> Result<()> {
         for listener in &snapshot.listeners {
             for log in listener.raw.access_log.as_slice() {
-                if self.0.contains_key(&log.path) {
+                if log.exporter.is_some() {
+                    let wake = Arc::clone(&self.wake);
+                    let ring = || LogRing::new(self.workers, CAPACITY, move || wake.notify_one());
+                    self.ring.get_or_insert_with(ring);
+                    continue;
+                }
+                if self.files.contains_key(&log.path) {
                     continue;
                 }
                 let options = options(log).unwrap_or_default();
                 let file = writer.open(Path::new(&log.path), options);
                 let file = file.with_context(|| format!("listener {}: cannot open {}", listener.raw.name, log.path))?;
-                self.0.insert(log.path.clone(), (options, file));
+                self.files.insert(log.path.clone(), (options, file));
             }
         }
         Ok(())
@@ -63,9 +92,12 @@ impl LogFiles {
     /// Keeps the files as this snapshot wants them, and none that it does not name.
     pub(crate) fn settle(&mut self, snapshot: &Snapshot, writer: &LogWriter) {
         let logs = || snapshot.listeners.iter().flat_map(|listener| listener.raw.access_log.as_slice());
-        self.0.retain(|path, _| logs().any(|log| log.path == *path));
+        if !logs().any(|log| log.exporter.is_some()) {
+            self.ring = None;
+        }
+        self.files.retain(|path, _| logs().any(|log| log.path == *path));
         for log in logs() {
-            if let (Some((kept, file)), Ok(wanted)) = (self.0.get_mut(&log.path), options(log))
+            if let (Some((kept, file)), Ok(wanted)) = (self.files.get_mut(&log.path), options(log))
                 && *kept != wanted
             {
                 *kept = wanted;
@@ -77,15 +109,45 @@ impl LogFiles {
     /// Adds a listener's logs to what its chain's streams are told to.
     pub(crate) fn add(&self, listener: &raw::Listener, sinks: &mut Sinks) {
         for log in listener.access_log.as_slice() {
-            // Both were checked when the snapshot was compiled.
-            if let (Some((_, file)), Ok((format, filter))) = (self.0.get(&log.path), parts(log)) {
+            // Checked when the snapshot was compiled.
+            let Ok((format, attributes, filter)) = parts(log) else { continue };
+            let refusals = log.refused_connections;
+            if let (Some(exporter), Some(ring)) = (&log.exporter, &self.ring) {
+                let through = (Arc::clone(ring), Arc::clone(&self.registry.access_logs));
+                let body = (log.format != raw::LogFormat::default()).then_some(format);
+                sinks.add(|needs| {
+                    ExportLog::new(LogPlan::new(exporter, body, attributes, needs), filter, refusals, through, needs)
+                });
+            } else if let Some((_, file)) = self.files.get(&log.path) {
                 let file = Arc::clone(file);
-                sinks.add(|needs| FileLog::filtered(format, filter, log.refused_connections, file, needs));
+                sinks.add(|needs| FileLog::filtered(format, filter, refusals, file, needs));
             }
         }
         if let Some(options) = listener.access_log_options {
             let interval = options.flush_interval.map(ringway_api::Millis::duration);
             sinks.further = Further { connected: options.flush_on_connected, interval };
+        }
+    }
+
+    /// Hands what workers have reported to its exporters. An exporter that is gone gets nothing any more. True if
+    /// there may be more.
+    pub(super) fn round(&self, exporters: &Exporters) -> bool {
+        let Some(ring) = &self.ring else { return false };
+        let more = ring.drain(BATCH, |logged| {
+            if let Some(exporter) = exporters.of_logs(logged.exporter()) {
+                exporter.export(&logged.entry());
+            }
+        });
+        self.registry.access_logs.control().exports_dropped.set(ring.dropped());
+        more
+    }
+
+    /// Hands over all that is left.
+    pub(super) fn finish(&self, exporters: &Exporters) {
+        for _ in 0..=self.workers * CAPACITY / BATCH {
+            if !self.round(exporters) {
+                break;
+            }
         }
     }
 }
@@ -99,13 +161,18 @@ pub(crate) fn check(log: &raw::AccessLog) -> Result<(), Keyed> {
     parts(log).map(drop)
 }
 
-fn parts(log: &raw::AccessLog) -> Result<(Format, Option<(LogFilter, Needs)>), Keyed> {
+fn parts(log: &raw::AccessLog) -> Result<Parts, Keyed> {
     let format = format(&log.format, log.omit_empty_values).map_err(|why| ("format".to_owned(), why))?;
     let compiled = |raw| {
         let mut needs = Needs::default();
         filter(raw, &mut needs, "filter", DEPTH).map(|filter| (filter, needs))
     };
-    Ok((format, log.filter.as_ref().map(compiled).transpose()?))
+    let attribute = |(name, value): (&String, &String)| match Format::value(value) {
+        Ok(format) => Ok((name.as_str().into(), format)),
+        Err(error) => Err((format!("attributes.{name}"), error.to_string())),
+    };
+    let attributes = log.attributes.iter().map(attribute).collect::<Result<_, _>>()?;
+    Ok((format, attributes, log.filter.as_ref().map(compiled).transpose()?))
 }
 
 fn options(log: &raw::AccessLog) -> Result<FileOptions, Keyed> {

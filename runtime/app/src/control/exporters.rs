@@ -8,7 +8,7 @@ use ringway_api::Address;
 use ringway_config::{Collector, Exporter as Configured, ExporterKind, Snapshot, raw};
 use ringway_control::{Batching, Destination, Exporter, Exporting, OtlpTransport, Resource, Tell};
 use ringway_io::tls::ClientTls;
-use ringway_telemetry::{Registry, SpanExporter};
+use ringway_telemetry::{LogExporter, Registry, SpanExporter};
 
 use super::health::Secured;
 use super::tls::Contexts;
@@ -55,6 +55,11 @@ impl Exporters {
     /// Those of these names that take spans.
     pub(crate) fn of_spans<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Arc<dyn SpanExporter>> {
         names.iter().filter_map(|name| self.0.get(name)?.exporter.spans.as_ref())
+    }
+
+    /// The one of this name, if it takes access logs.
+    pub(crate) fn of_logs(&self, name: &str) -> Option<&Arc<dyn LogExporter>> {
+        self.0.get(name)?.exporter.logs.as_ref()
     }
 
     /// Has all of them send what they have.

@@ -207,9 +207,9 @@ impl Control {
         }
     }
 
-    /// Takes what workers have reported of traced streams.
-    pub(crate) fn traces_round(&mut self) {
-        self.planner.tracer.round(&self.exporters);
+    /// Takes what workers have reported of streams. True if there may be more.
+    pub(crate) fn reports_round(&mut self) -> bool {
+        self.planner.take_reports(&self.exporters)
     }
 
     /// Decides about the health of hosts, and tells workers what has changed.
@@ -304,7 +304,7 @@ impl Control {
     /// When a worker ended with an error.
     pub(crate) async fn shut_down(mut self) -> Result<()> {
         let stopped = self.workers.stop().await.context("a worker failed");
-        self.planner.tracer.finish(&self.exporters);
+        self.planner.take_last_reports(&self.exporters);
         self.exporters.flush().await;
         let flushed = self.planner.into_logs().shutdown(Duration::from_secs(2));
         if !flushed {

@@ -14,8 +14,10 @@ use ringway_proxy::{
 };
 use ringway_telemetry::{LogWriter, Registry, Sinks};
 use ringway_upstream::{Fallback, Grouping, SlowStart, Subsets, ZoneAware};
+use tokio::sync::Notify;
 
-use super::access_log::LogFiles;
+use super::access_log::Logs;
+use super::exporters::Exporters;
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::limits::Limits;
@@ -30,7 +32,8 @@ pub(crate) struct Planner {
     registry: Arc<Registry>,
     logs: LogWriter,
     workers: usize,
-    files: LogFiles,
+    access_logs: Logs,
+    reports: Arc<Notify>,
     limits: Limits,
     contexts: Contexts,
     /// What is known of hosts.
@@ -43,13 +46,15 @@ pub(crate) struct Planner {
 
 impl Planner {
     pub(crate) fn new(registry: Arc<Registry>, logs: LogWriter, workers: usize) -> Self {
+        let reports = Arc::new(Notify::new());
         Self {
             health: Health::new(Arc::clone(&registry), workers),
-            tracer: Tracer::new(Arc::clone(&registry), workers),
+            tracer: Tracer::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
+            access_logs: Logs::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
+            reports,
             registry,
             logs,
             workers,
-            files: LogFiles::default(),
             limits: Limits::default(),
             contexts: Contexts::default(),
             last: None,
@@ -64,13 +69,30 @@ impl Planner {
         self.logs
     }
 
+    /// Notified when workers have reported something: [`take_reports`](Self::take_reports).
+    pub(crate) fn reports(&self) -> Arc<Notify> {
+        Arc::clone(&self.reports)
+    }
+
+    /// Takes what workers have reported of streams to where it is wanted. True if there may be more.
+    pub(crate) fn take_reports(&mut self, exporters: &Exporters) -> bool {
+        let more = [self.tracer.round(exporters), self.access_logs.round(exporters)];
+        more.contains(&true)
+    }
+
+    /// The same at the end: all that there is.
+    pub(crate) fn take_last_reports(&mut self, exporters: &Exporters) {
+        self.tracer.finish(exporters);
+        self.access_logs.finish(exporters);
+    }
+
     pub(crate) fn last(&self) -> Option<&Arc<Plan>> {
         self.last.as_ref().map(|(_, plan)| plan)
     }
 
     /// Opens the log files a snapshot names that are not open yet.
     pub(crate) fn open_logs(&mut self, snapshot: &Snapshot) -> Result<()> {
-        self.files.open(snapshot, &self.logs)
+        self.access_logs.open(snapshot, &self.logs)
     }
 
     /// Makes the TLS contexts of a snapshot. Nothing changes before they are [put in force](Self::use_contexts).
@@ -119,7 +141,7 @@ impl Planner {
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
         self.limits.retain(snapshot);
-        self.files.settle(snapshot, &self.logs);
+        self.access_logs.settle(snapshot, &self.logs);
         self.last = Some((Arc::clone(snapshot), Arc::clone(&plan)));
         plan
     }
@@ -247,7 +269,7 @@ impl Planner {
             }
         };
         let mut sinks = Sinks::default();
-        self.files.add(listener, &mut sinks);
+        self.access_logs.add(listener, &mut sinks);
         let tracing = match &chain.service {
             Service::Streams { .. } => self.tracer.of(&listener.name, &mut sinks),
             Service::Raw { .. } => None,

@@ -243,7 +243,7 @@ mod tests {
         (record.duration, record.response_code) = (Duration::from_millis(millis), Some(status));
         sinks.on_worker(0).iter().for_each(|sink| sink.ended(&record));
         let mut taken = None;
-        ring.drain(1, |traced| taken = Some(traced));
+        ring.drain(1, |traced| taken = Some(*traced));
         taken.unwrap()
     }
 

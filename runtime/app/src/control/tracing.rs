@@ -30,13 +30,9 @@ struct Running {
 }
 
 impl Tracer {
-    pub(super) fn new(registry: Arc<Registry>, workers: usize) -> Self {
-        Self { registry, workers, wake: Arc::new(Notify::new()), running: None }
-    }
-
-    /// Notified when a [round](Self::round) has something to do.
-    pub(crate) fn wake(&self) -> Arc<Notify> {
-        Arc::clone(&self.wake)
+    /// `wake` is notified when a [round](Self::round) has something to do.
+    pub(super) fn new(registry: Arc<Registry>, workers: usize, wake: Arc<Notify>) -> Self {
+        Self { registry, workers, wake, running: None }
     }
 
     /// Traced streams that are kept; `None` while nothing is traced.
@@ -87,13 +83,13 @@ impl Tracer {
         }))
     }
 
-    /// Takes what workers have reported: keeps it, and hands its spans on.
-    pub(crate) fn round(&mut self, exporters: &Exporters) {
-        let Some(Running { of, ring, traces }) = &mut self.running else { return };
+    /// Takes what workers have reported: keeps it, and hands its spans on. True if there may be more.
+    pub(super) fn round(&mut self, exporters: &Exporters) -> bool {
+        let Some(Running { of, ring, traces }) = &mut self.running else { return false };
         let mut spans = Vec::new();
         let more = ring.drain(BATCH, |traced| {
             spans.extend(traced.spans());
-            traces.add(traced);
+            traces.add(*traced);
         });
         let cells = self.registry.tracing.control();
         cells.spans_collected.add(spans.len() as u64);
@@ -101,15 +97,15 @@ impl Tracer {
         if !spans.is_empty() {
             exporters.of_spans(&of.raw.exporters).for_each(|exporter| exporter.export(&spans));
         }
-        if more {
-            self.wake.notify_one();
-        }
+        more
     }
 
     /// Takes all that is left.
     pub(super) fn finish(&mut self, exporters: &Exporters) {
         for _ in 0..=self.workers * CAPACITY / BATCH {
-            self.round(exporters);
+            if !self.round(exporters) {
+                break;
+            }
         }
     }
 }

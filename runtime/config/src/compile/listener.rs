@@ -26,7 +26,6 @@ pub(super) fn compile_all(
         protocols(&old.clusters) == protocols(clusters)
     };
     let old = old.filter(all_streams);
-    access_log::check_files(&raw.listeners)?;
     for (at, listener) in raw.listeners.iter().enumerate() {
         let path = format!("listeners[{at}]");
         if listener.name.is_empty() || names.insert(listener.name.as_str(), at).is_some() {

@@ -150,6 +150,7 @@ fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<
     drop(indices);
     node(&raw, &clusters)?;
     let exporters = exporter::compile_all(&raw.exporters, old.map_or(&[], |old| &old.exporters))?;
+    access_log::check_all(&raw.listeners, &exporters)?;
     let tracing = tracing::compile(&raw, catalog, &exporters, old.and_then(|old| old.tracing.as_ref()))?;
     Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters, tracing })
 }

@@ -1,5 +1,6 @@
 //! Access logs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ringway_api::{ByteSize, Millis};
@@ -28,9 +29,18 @@ pub enum AccessLogs {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct AccessLog {
-    /// The file; `/dev/stdout` and `/dev/stderr` work.
+    /// The file; `/dev/stdout` and `/dev/stderr` work. Either this or `exporter`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// `text`, `json`, a line with operators such as `%REQ(:PATH)%`, or a map of names to operators for JSON.
+    /// An exporter that takes the records instead of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exporter: Option<String>,
+    /// What an exporter's records have besides what is known of every request: names, and values with operators. Those
+    /// whose value is empty are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// `text`, `json`, a line with operators such as `%REQ(:PATH)%`, or a map of names to operators for JSON. For an
+    /// exporter the line that a record has for its body.
     #[serde(default)]
     pub format: LogFormat,
     /// Leave out what is unset: JSON members, and the `-` of texts.
@@ -169,6 +179,13 @@ impl AccessLogs {
             Self::One(log) => std::slice::from_ref(log),
             Self::Several(logs) => logs,
         }
+    }
+}
+
+impl LogFormat {
+    /// Whether it is this line or word.
+    pub fn is(&self, line: &str) -> bool {
+        matches!(self, Self::Line(this) if this == line)
     }
 }
 

@@ -116,7 +116,7 @@ clusters:
         let sim = Sim::new(7);
         let net = Rc::new(MemoryNet::new(sim.env(), PairOptions::default()));
         let registry = Registry::new(1);
-        let reports = ReportRing::new(1, 64);
+        let reports = ReportRing::new(1, 64, || ());
         let tracing = sampling.map(|sampling| {
             let (service, propagation) = ("shop".into(), PROPAGATIONS.iter().collect());
             Arc::new(TracePlan { service, propagation, sampling, stats: Arc::clone(&registry.tracing) })

@@ -116,8 +116,16 @@ impl LogFilter {
         }
     }
 
+    /// With its headers where a chain's sinks have them. `asked` is what it was compiled with; the chain is asked for
+    /// that, and for what else the filter looks at.
+    pub(crate) fn placed(mut self, asked: &Needs, needs: &mut Needs) -> Self {
+        self.moved(&needs.merge(asked));
+        self.add_to(needs);
+        self
+    }
+
     /// Takes headers from their new places.
-    pub(crate) fn moved(&mut self, moved: &Moved) {
+    fn moved(&mut self, moved: &Moved) {
         let new = |at: &mut usize| *at = moved.request_headers.get(*at).copied().unwrap_or(*at);
         match self {
             Self::Header(at, _) => new(at),

@@ -1,7 +1,6 @@
 //! Traced streams on their way from the workers to the control plane.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -23,12 +22,8 @@ pub struct Tail {
     pub flags: ResponseFlags,
 }
 
-/// Streams on their way: a queue for each worker, and a bell that is rung once for all that come before it is heard.
-pub struct TraceRing {
-    reports: Arc<ReportRing<Box<Traced>>>,
-    rung: AtomicBool,
-    bell: Box<dyn Fn() + Send + Sync>,
-}
+/// Traced streams on their way.
+pub type TraceRing = ReportRing<Box<Traced>>;
 
 /// What the spans of a filter chain's streams are made with.
 #[derive(Debug)]
@@ -68,7 +63,6 @@ struct Places {
 
 struct Lane {
     plan: Arc<SpanPlan>,
-    ring: Arc<TraceRing>,
     lane: ReportLane<Box<Traced>>,
 }
 
@@ -76,36 +70,6 @@ impl Tail {
     /// Whether anything is.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl TraceRing {
-    /// Queues of so many streams each; `bell` is called from workers and must not block.
-    pub fn new(workers: usize, capacity: usize, bell: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self {
-            reports: ReportRing::new(workers, capacity),
-            rung: AtomicBool::new(false),
-            bell: Box::new(bell),
-        })
-    }
-
-    /// Takes what is there, at most so many. True if there may be more.
-    pub fn drain(&self, limit: usize, mut take: impl FnMut(Traced)) -> bool {
-        // Read-modify-write on both sides: whoever comes second sees what the first has done.
-        self.rung.swap(false, Ordering::AcqRel);
-        self.reports.drain(limit, |traced| take(*traced)) >= limit
-    }
-
-    /// How many were lost to newer ones, ever.
-    pub fn dropped(&self) -> u64 {
-        self.reports.dropped()
-    }
-
-    fn ring(&self) {
-        // Once per sampled stream, beside a queue operation that costs the same.
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            (self.bell)();
-        }
     }
 }
 
@@ -163,8 +127,7 @@ impl TraceSink {
 
 impl SinkPlan for TraceSink {
     fn on_worker(&self, worker: usize) -> Option<Box<dyn StreamSink>> {
-        let lane = self.ring.reports.lane(worker)?;
-        Some(Box::new(Lane { plan: Arc::clone(&self.plan), ring: Arc::clone(&self.ring), lane }))
+        Some(Box::new(Lane { plan: Arc::clone(&self.plan), lane: self.ring.lane(worker)? }))
     }
 }
 
@@ -173,7 +136,6 @@ impl StreamSink for Lane {
         let Some(ids) = record.trace else { return };
         if ids.sampled || self.plan.wants(record) {
             self.lane.push(Box::new(Traced { report: StreamReport::of(record), plan: Arc::clone(&self.plan) }));
-            self.ring.ring();
         }
     }
 }
@@ -216,7 +178,7 @@ impl Traced {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU128;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::SystemTime;
 
     use super::*;
@@ -248,7 +210,7 @@ mod tests {
 
     fn drained(ring: &TraceRing) -> Vec<Traced> {
         let mut all = Vec::new();
-        ring.drain(8, |traced| all.push(traced));
+        ring.drain(8, |traced| all.push(*traced));
         all
     }
 

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use ringway_telemetry::{LogExporter, StreamRecord, StreamReport, stream_attributes};
+use ringway_telemetry::{LogEntry, LogExporter, SpanValue, stream_attributes};
 
 use super::spans::attributes;
 use super::{nanos, scope};
@@ -57,27 +57,34 @@ impl Batch for Logs {
 }
 
 impl LogExporter for LogQueue {
-    fn export(&self, report: &Arc<StreamReport>) {
-        let record = encoded(&report.record());
+    fn export(&self, entry: &LogEntry<'_>) {
+        let record = encoded(entry);
         self.0.push(record.encoded_len(), record);
     }
 }
 
-fn encoded(record: &StreamRecord<'_>) -> LogRecord {
+fn encoded(entry: &LogEntry<'_>) -> LogRecord {
+    let record = &entry.record;
     let severity = match record.response_code {
         Some(code) if code < 500 => SeverityNumber::Info,
         _ => SeverityNumber::Error,
     };
-    let path = String::from_utf8_lossy(record.path.unwrap_or_default());
-    let code = record.response_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
-    let line = format!("{} {path} {code}", record.method.unwrap_or("-"));
+    let line = entry.body.clone().unwrap_or_else(|| {
+        let path = String::from_utf8_lossy(record.path.unwrap_or_default());
+        let code = record.response_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+        format!("{} {path} {code}", record.method.unwrap_or("-"))
+    });
+    let mut all = stream_attributes(record);
+    all.extend(
+        entry.attributes.iter().map(|(name, value)| ((*name).to_owned().into(), SpanValue::Text(value.clone()))),
+    );
     LogRecord {
         time_unix_nano: nanos(record.start),
         observed_time_unix_nano: nanos(record.start + record.duration),
         severity_number: severity.into(),
         severity_text: if severity == SeverityNumber::Info { "INFO" } else { "ERROR" }.to_owned(),
         body: Some(AnyValue { value: Some(any_value::Value::StringValue(line)) }),
-        attributes: attributes(&stream_attributes(record)),
+        attributes: attributes(&all),
         trace_id: record.trace.map_or_else(Vec::new, |ids| ids.trace.get().to_be_bytes().to_vec()),
         span_id: record.trace.map_or_else(Vec::new, |ids| ids.span.get().to_be_bytes().to_vec()),
         ..LogRecord::default()
