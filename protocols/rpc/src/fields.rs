@@ -44,7 +44,10 @@ impl<'a> Fields<'a> {
 const THROWN: [&str; 5] = [STATUS, EXCEPTION, EXCEPTION_CLASS, EXCEPTION_MESSAGE, EXCEPTION_STACK];
 
 fn is_derived(name: &[u8], derived: &[&str]) -> bool {
-    THROWN.iter().chain(derived).any(|derived| name.eq_ignore_ascii_case(derived.as_bytes()))
+    let is = |derived: &&str| name.eq_ignore_ascii_case(derived.as_bytes());
+    // Most fields are told from those by their first letter.
+    let may_be_thrown = matches!(name.first(), Some(b'r' | b'R'));
+    (may_be_thrown && THROWN.iter().any(is)) || derived.iter().any(is)
 }
 
 /// Whether [`Fields::received`] shows an attachment.
