@@ -51,6 +51,8 @@ pub struct ConnInfo {
     pub id: u64,
     /// Our end; what a listener's connections share.
     pub local: Rc<Address>,
+    /// `local` is not our end of the socket but where the connection was going, before it was redirected to us.
+    pub restored: bool,
     /// Their end: the original one where a trusted proxy in front has told it (PROXY protocol).
     pub peer: Address,
     /// The other end of the socket, where that is not `peer`.
@@ -64,7 +66,7 @@ pub struct ConnInfo {
 impl ConnInfo {
     /// The facts of a plaintext connection.
     pub fn new(id: u64, local: impl Into<Rc<Address>>, peer: Address) -> Self {
-        Self { id, local: local.into(), peer, direct_peer: None, tls: None, sniffed_name: None }
+        Self { id, local: local.into(), restored: false, peer, direct_peer: None, tls: None, sniffed_name: None }
     }
 
     /// The name that the client asked for (TLS SNI), whoever ends TLS.

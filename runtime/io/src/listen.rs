@@ -296,6 +296,20 @@ impl Accepted {
         Ok((local, peer))
     }
 
+    /// Where the connection was going before the firewall redirected it to us (netfilter's `REDIRECT`,
+    /// `SO_ORIGINAL_DST`); `None` if it was not.
+    pub fn original_destination(&self) -> Option<Address> {
+        let socket = SockRef::from(&self.socket);
+        let local = socket.local_addr().ok()?.as_socket()?;
+        let original = match local {
+            std::net::SocketAddr::V4(_) => socket.original_dst_v4(),
+            std::net::SocketAddr::V6(_) => socket.original_dst_v6(),
+        };
+        // Fails where nothing is tracked or redirected.
+        let original = original.ok()?.as_socket()?;
+        (original != local).then_some(Address::Ip(original))
+    }
+
     pub(crate) fn into_stream(self, driver: &Rc<Driver>) -> Stream {
         Stream::new(driver, self.socket)
     }

@@ -20,7 +20,7 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Changes a request as its route says: fields, then its target. Notes what the choice of a host depends on.
-    pub(crate) fn make<I>(
+    pub(crate) fn make<I: 'static>(
         route: &Route,
         forward: &Forward,
         target: &Target,
@@ -31,6 +31,9 @@ impl Changes {
     ) -> Option<Box<Self>> {
         tries.auto_host = forward.auto_host_rewrite;
         tries.metadata = route.metadata(target.weighted).cloned();
+        if let Some(original) = &upstream.cluster.params().original {
+            tries.destination = original.of(&cx.conn, Some(head)).map(Box::new);
+        }
         let mut changes = None;
         if route.has_edits(target.weighted) {
             let made: &mut Box<Self> = changes.get_or_insert_default();

@@ -205,6 +205,7 @@ fn build_cluster<I: Io>(
         passive: plan.passive,
         worker: tools.number,
         bound: plan.bound.then(|| Arc::clone(&plan.name)),
+        original: plan.original.clone(),
     };
     let secure = plan.tls.as_ref().map(|context| secure(Arc::clone(context), tools.security));
     let services = Services {
@@ -268,6 +269,7 @@ fn build_listener<I: Io>(
     ListenerView {
         max_connections: plan.max_connections,
         proxy_protocol: plan.proxy_protocol,
+        original_dst: plan.original_dst,
         sniff_timeout: plan.sniff_timeout,
         matcher: Arc::clone(&plan.matcher),
         chains: chains.collect(),

@@ -17,6 +17,7 @@ use crate::view::{ChainHandle, Service};
 pub(crate) struct ListenerView<I: Io> {
     pub(crate) max_connections: Option<u32>,
     pub(crate) proxy_protocol: Option<ProxyHeader>,
+    pub(crate) original_dst: bool,
     pub(crate) sniff_timeout: Duration,
     pub(crate) matcher: Arc<ChainMatcher>,
     pub(crate) chains: Vec<Rc<ChainHandle<I>>>,
@@ -78,6 +79,11 @@ impl<I: Io> ListenerHandle<I> {
             Some(known) if **known == local => Rc::clone(known),
             _ => Rc::clone(known.insert(Rc::new(local))),
         }
+    }
+
+    /// Whether connections are taken for those that were going elsewhere before they were redirected to us.
+    pub fn restores_destination(&self) -> bool {
+        self.view().original_dst
     }
 
     /// Counts an accept that failed.

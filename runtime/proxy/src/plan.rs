@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringway_api::{Address, Balancer};
 use ringway_config::{Candidate, ChainMatcher, Filter, RouteTable};
 use ringway_telemetry::{ClusterStats, FilterScope, HttpStats, ListenerStats, Scope, Sinks, TcpStats};
-use ringway_upstream::{BreakerLimits, Grouping, HostParams, PassiveParams};
+use ringway_upstream::{BreakerLimits, Grouping, HostParams, OriginalDestination, PassiveParams};
 
 use crate::entry::Options;
 use crate::forward::ForwardPolicy;
@@ -36,6 +36,8 @@ pub struct ListenerPlan {
     pub proxy_protocol: Option<ProxyHeader>,
     /// How long a connection may take to show what must be known before it is served.
     pub sniff_timeout: Duration,
+    /// Connections were going elsewhere and are redirected to us: their local address is where they were going.
+    pub original_dst: bool,
     /// Which chain a connection belongs to.
     pub matcher: Arc<ChainMatcher>,
     /// The chains, in the order of the matcher's.
@@ -163,6 +165,8 @@ pub struct ClusterPlan {
     pub transport: u64,
     /// Each downstream connection has an upstream connection of its own.
     pub bound: bool,
+    /// It has no hosts of its own, but those where connections were going.
+    pub original: Option<Arc<OriginalDestination>>,
     /// Its statistics.
     pub stats: Arc<Scope<ClusterStats>>,
 }

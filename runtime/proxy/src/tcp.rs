@@ -107,7 +107,8 @@ pub(crate) async fn connect<I: Io>(
     upstream: &ClusterView<I>,
     conn: &ConnCx,
 ) -> Result<(Rc<Host>, I, RawLease), AcquireError> {
-    let host = upstream.cluster.pick(Want::default())?;
+    let destination = upstream.cluster.params().original.as_ref().and_then(|original| original.of(conn, None));
+    let host = upstream.cluster.pick(Want { destination: destination.as_ref(), ..Want::default() })?;
     let cluster = &upstream.cluster;
     let (mut io, lease) = cluster.connect_raw(&host).await.inspect_err(|error| {
         if matches!(error, AcquireError::Connect { .. }) {

@@ -68,8 +68,15 @@ impl Worker {
         conns.iter().for_each(|conn| conn.drain());
     }
 
-    /// Serves a connection in a task of its own.
-    pub fn serve<I: Io>(self: &Rc<Self>, listener: &Rc<ListenerHandle<I>>, mut io: I, local: Address, peer: Address) {
+    /// Serves a connection in a task of its own. `local` and `peer` are the ends of its socket, `original` is where it was
+    /// going before it was redirected to us, if it was.
+    pub fn serve<I: Io>(
+        self: &Rc<Self>,
+        listener: &Rc<ListenerHandle<I>>,
+        mut io: I,
+        (local, peer): (Address, Address),
+        original: Option<Address>,
+    ) {
         let view = listener.view();
         view.stats.downstream_cx_total.inc();
         if !listener.admit(&view) {
@@ -78,7 +85,9 @@ impl Worker {
             return;
         }
         let open = OpenConn::enter(self, listener, &view);
-        let info = ConnInfo::new(self.next_id(), listener.share(local), peer);
+        let restored = original.is_some();
+        let local = listener.share(original.unwrap_or(local));
+        let info = ConnInfo { restored, ..ConnInfo::new(self.next_id(), local, peer) };
         if let Some(chain) = view.only_chain() {
             return self.begin(open, Arrived { io, info, chain: Rc::clone(chain), protocol: 0 });
         }

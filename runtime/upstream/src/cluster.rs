@@ -9,6 +9,7 @@ use ringway_api::{Address, ConnCx, ConnectError, Env, Metadata, PickCx};
 use crate::dial::Dialer;
 use crate::host::{Active, Settings, count};
 use crate::host_set::{HostSet, merge};
+use crate::original::Known;
 use crate::pool::bound;
 use crate::{
     AcquireError, Breaker, CloseCause, ClusterEvents, ClusterParams, Host, HostParams, HostReport, Lease, Limit,
@@ -22,6 +23,8 @@ pub struct Cluster<I> {
     services: Services<I>,
     settings: Rc<Settings>,
     hosts: Rc<HostSet>,
+    /// Hosts that nobody configured, where there are such.
+    known: Rc<Known>,
 }
 
 /// What the choice of a host depends on.
@@ -40,6 +43,8 @@ pub struct Want<'a> {
     pub metadata: Option<&'a Metadata>,
     /// The downstream connection it comes from, where the choice is that connection's.
     pub owner: Option<&'a ConnCx>,
+    /// Where it goes in a cluster of [original destinations](crate::OriginalDestination).
+    pub destination: Option<&'a Address>,
 }
 
 /// How often another host is drawn for one to which no connection came about a moment ago. It has nothing under way, so
@@ -91,7 +96,15 @@ impl<I: 'static> Cluster<I> {
                 host.renew();
             }
         }
-        let cluster = Rc::new(Self { params, services, settings, hosts });
+        let known = match old.filter(|old| old.params.original.is_some()) {
+            Some(old) if params.original.is_some() => Rc::clone(&old.known),
+            old => {
+                old.inspect(|old| old.known.retire());
+                Rc::default()
+            }
+        };
+        known.move_on(&settings, renewed);
+        let cluster = Rc::new(Self { params, services, settings, hosts, known });
         cluster.tell_membership();
         cluster
     }
@@ -110,6 +123,13 @@ impl<I: 'static> Cluster<I> {
             && let Some(host) = bound::host(owner, name)
         {
             return Ok(host);
+        }
+        if let Some(original) = &self.params.original {
+            let host = want.destination.and_then(|to| self.known.host(to, original, &self.settings));
+            return host.ok_or_else(|| {
+                self.settings.events.no_healthy_host();
+                AcquireError::NoHealthyHost
+            });
         }
         let draw = |attempt: u64| {
             // Another host for the same hash, and the same one each time.
@@ -136,7 +156,7 @@ impl<I: 'static> Cluster<I> {
 
     /// Whether any host is healthy, whatever the panic threshold says.
     pub fn has_healthy_host(&self) -> bool {
-        self.hosts.states.iter().any(|state| state.usable.get())
+        self.params.original.is_some() || self.hosts.states.iter().any(|state| state.usable.get())
     }
 
     /// Whether there are healthy hosts, and no connection came about to any of them a moment ago.
@@ -256,6 +276,7 @@ impl<I: 'static> Cluster<I> {
     /// Requests that still hold it can use it.
     pub fn drain(&self) {
         self.hosts.hosts.iter().for_each(|host| host.retire());
+        self.known.retire();
     }
 
     /// Returns this worker's unused shares of the process-wide limits, if they were not touched since the last call.
@@ -267,6 +288,9 @@ impl<I: 'static> Cluster<I> {
         if self.hosts.limited {
             self.hosts.hosts.iter().for_each(|host| host.settle());
         }
+        if let Some(original) = &self.params.original {
+            self.known.sweep(original, &self.settings);
+        }
     }
 
     /// The hosts, in the order they were configured.
@@ -276,7 +300,8 @@ impl<I: 'static> Cluster<I> {
 
     /// The state of all hosts, for people.
     pub fn report(&self) -> Vec<HostReport> {
-        self.hosts.hosts.iter().map(|host| host.report()).collect()
+        let configured = self.hosts.hosts.iter().map(|host| host.report());
+        configured.chain(self.known.report()).collect()
     }
 
     /// The parameters it was built with.
@@ -296,7 +321,8 @@ impl<I: 'static> Cluster<I> {
 
     fn tell_membership(&self) {
         let usable = self.hosts.states.iter().filter(|state| state.usable.get()).count();
-        self.settings.events.membership(self.hosts.states.len(), usable);
+        let known = self.known.len();
+        self.settings.events.membership(self.hosts.states.len() + known, usable + known);
     }
 }
 

@@ -10,7 +10,7 @@ use ringway_api::{
 };
 
 use crate::grouping::{Grouping, Locality};
-use crate::{ClusterEvents, HostHealth, PassiveParams, RetryAllowance, RetryLimit, SharedLimit};
+use crate::{ClusterEvents, HostHealth, OriginalDestination, PassiveParams, RetryAllowance, RetryLimit, SharedLimit};
 
 /// Makes a connection that carries requests of a connected stream.
 pub type Factory<I> = Rc<dyn Fn(I, Rc<ConnCx>) -> LocalBoxFuture<'static, Result<Rc<dyn UpstreamConn>, ConnError>>>;
@@ -51,6 +51,8 @@ pub struct ClusterParams {
     pub worker: usize,
     /// Each downstream connection has a connection of its own: the cluster's name then, `None` where they are shared.
     pub bound: Option<Arc<str>>,
+    /// It has no hosts of its own, but those where connections were going; `None` where it has.
+    pub original: Option<Arc<OriginalDestination>>,
 }
 
 /// A host of a cluster.

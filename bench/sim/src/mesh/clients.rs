@@ -87,7 +87,7 @@ impl Core {
         let listener = self.listener()?;
         let (near, far) = pair(PairOptions::default());
         let address = |text: &str| text.parse().ok().map(Address::Ip);
-        self.worker.serve(&listener, far, address(super::LISTENER)?, address("10.254.0.1:1000")?);
+        self.worker.serve(&listener, far, (address(super::LISTENER)?, address("10.254.0.1:1000")?), None);
         Some(near)
     }
 }

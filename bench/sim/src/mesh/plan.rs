@@ -98,6 +98,7 @@ impl Kept {
             limits: limits.clone(),
             transport: 0,
             passive: control.passive(),
+            original: None,
             bound: cluster.bound,
             stats: registry.cluster(&raw.name),
         }))
@@ -112,6 +113,7 @@ fn plan_listener(listener: &Listener, registry: &Registry) -> Result<Arc<Listene
         address: listener.address.clone(),
         max_connections: None,
         proxy_protocol: None,
+        original_dst: false,
         sniff_timeout: Duration::from_secs(1),
         matcher: Arc::clone(&listener.matcher),
         chains: vec![Arc::new(ChainPlan {

@@ -13,7 +13,7 @@ use ringway_proxy::{
     Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{LogWriter, Registry, Sinks};
-use ringway_upstream::{Fallback, Grouping, SlowStart, Subsets, ZoneAware};
+use ringway_upstream::{Fallback, Grouping, OriginalDestination, SlowStart, Subsets, ZoneAware};
 use tokio::sync::Notify;
 
 use super::access_log::Logs;
@@ -193,6 +193,7 @@ impl Planner {
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
             bound: cluster.bound,
+            original: raw.original_dst.as_ref().map(|raw| Arc::new(original_dst(raw))),
             limits: self.limits.of(raw, self.workers),
             passive: health::passive(cluster),
             transport: transport(raw),
@@ -219,6 +220,7 @@ impl Planner {
                 true => ProxyHeader::Optional,
                 false => ProxyHeader::Required,
             }),
+            original_dst: raw.original_dst,
             sniff_timeout: raw.sniff_timeout.duration(),
             matcher: Arc::clone(&listener.matcher),
             chains: listener.chains.iter().map(|chain| Arc::new(self.chain(raw, chain))).collect(),
@@ -370,6 +372,15 @@ fn client_cert(raw: &raw::HeaderPolicy) -> ClientCert {
         raw::ClientCertForwarding::AppendForward => ClientCert::AppendForward(details()),
         raw::ClientCertForwarding::SanitizeSet => ClientCert::SanitizeSet(details()),
         raw::ClientCertForwarding::AlwaysForwardOnly => ClientCert::AlwaysForwardOnly,
+    }
+}
+
+fn original_dst(raw: &raw::OriginalDst) -> OriginalDestination {
+    OriginalDestination {
+        header: raw.header.as_deref().map(Into::into),
+        port: raw.port,
+        keep: raw.cleanup_interval.duration(),
+        max_hosts: raw.max_hosts as usize,
     }
 }
 

@@ -72,10 +72,14 @@ impl Crew {
         let handle = self.handles.borrow().get(listener).cloned();
         // A listener that went while the connection was on its way: nobody is there to serve it.
         let Some(handle) = handle else { return };
+        self.serve(&handle, accepted);
+    }
+
+    fn serve(&self, handle: &Rc<ListenerHandle<Stream>>, accepted: Accepted) {
         // Fails when the peer has gone already.
-        let Ok((local, peer)) = accepted.addresses() else { return };
-        let io = self.core.adopt(accepted);
-        self.worker.serve(&handle, io, local, peer);
+        let Ok(ends) = accepted.addresses() else { return };
+        let original = if handle.restores_destination() { accepted.original_destination() } else { None };
+        self.worker.serve(handle, self.core.adopt(accepted), ends, original);
     }
 
     /// Serves a connection here, or on the worker with the fewest.
@@ -150,9 +154,7 @@ async fn accept(crew: Rc<Crew>, listener: Listener, address: Address, balanced: 
     // The handle may have been forgotten with its address; these connections came before that.
     if let (Some(handle), Ok(queued)) = (handle, listener.drain()) {
         for accepted in queued {
-            if let Ok((local, peer)) = accepted.addresses() {
-                crew.worker.serve(&handle, crew.core.adopt(accepted), local, peer);
-            }
+            crew.serve(&handle, accepted);
         }
     }
 }

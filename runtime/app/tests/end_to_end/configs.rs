@@ -157,7 +157,31 @@ clusters:
             "protocol: http1\n    options: { header_cas: lower }",
             &["listeners[0].options", "header_cas"],
         ),
-        (", endpoints: [\"127.0.0.1:2\"]", "", &["clusters[0]", "exactly one of `endpoints` and `endpoints_file`"]),
+        (
+            ", endpoints: [\"127.0.0.1:2\"]",
+            "",
+            &["clusters[0]", "exactly one of `endpoints`, `endpoints_file` and `original_dst`"],
+        ),
+        (
+            "endpoints: [\"127.0.0.1:2\"]",
+            "original_dst: {}, lb: maglev",
+            &["clusters[0].lb", "the destination is the host"],
+        ),
+        (
+            "endpoints: [\"127.0.0.1:2\"]",
+            "original_dst: { header: 'a b' }",
+            &["clusters[0].original_dst.header", "no header's name"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    access_log: { exporter: x }",
+            &["listeners[0].access_log.exporter", "there is no exporter `x`"],
+        ),
+        (
+            "protocol: http1",
+            "protocol: http1\n    access_log: { path: a.log, attributes: { a: b } }",
+            &["listeners[0].access_log.attributes", "are for exporters"],
+        ),
         (
             "endpoints: [\"127.0.0.1:2\"]",
             "endpoints_file: /nowhere/hosts.yaml",

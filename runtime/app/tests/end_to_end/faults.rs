@@ -293,3 +293,35 @@ fn a_cluster_that_is_down_has_a_stand_in() {
         assert_eq!(Client::connect(proxy.web).get(path).unwrap().1, b"spare", "{path}");
     }
 }
+
+#[test]
+fn requests_go_where_they_were_going_or_say() {
+    let upstream = Upstream::saying("there");
+    let port = upstream.address.port();
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let routes = "routes: { virtual_hosts: [{ domains: ['*'], routes: [\
+             { match: { prefix: /named }, route: { cluster: named } }, \
+             { match: { prefix: /ported }, route: { cluster: ported } }, \
+             { match: { prefix: / }, route: { cluster: plain } }] }] }";
+        let listener = format!("name: web, address: '{web}', protocol: http1, original_dst: true, {routes}");
+        let clusters = [
+            "name: named, original_dst: { header: x-to }".to_owned(),
+            format!("name: ported, original_dst: {{ port: {port} }}"),
+            "name: plain, original_dst: {}".to_owned(),
+        ];
+        config(admin, &[listener], &clusters)
+    });
+    let ask = |path: &str, field: &str| {
+        let mut client = Client::connect(proxy.web);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{field}\r\n").as_bytes());
+        let (head, body) = client.response().unwrap();
+        (head.split(' ').nth(1).unwrap().to_owned(), body)
+    };
+    let to = format!("x-to: {}\r\n", upstream.address);
+    assert_eq!(ask("/named", &to).1, b"there");
+    assert_eq!(ask("/ported", "").1, b"there");
+    assert_eq!(ask("/plain", &to).0, "503", "nobody redirected it, and it does not go round in circles");
+    assert_eq!(ask("/named", "x-to: nowhere\r\n").0, "503");
+    let hosts = proxy.ask("GET", "/clusters").unwrap();
+    assert!(hosts.contains(&format!("named::{}", upstream.address)), "{hosts}");
+}

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::{AUTO, Catalog, TCP, action, address, balance, health, protocol, tls};
 use crate::error::Fault;
 use crate::raw;
@@ -47,12 +49,16 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
     if !(0.0..=100.0).contains(&raw.retry_budget.percent) {
         return Err(Fault::new(format!("{path}.retry_budget.percent"), "must be from 0 to 100"));
     }
-    let endpoints = match (&raw.endpoints, &raw.endpoints_file) {
-        (Some(list), None) => endpoints(list, path)?,
+    let endpoints = match (&raw.endpoints, &raw.endpoints_file, &raw.original_dst) {
+        (Some(list), None, None) => endpoints(list, path)?,
         // They are read with the other files.
-        (None, Some(file)) if !file.is_empty() => Vec::new(),
-        (None, Some(_)) => return Err(Fault::new(format!("{path}.endpoints_file"), "must not be empty")),
-        _ => return Err(Fault::new(path, "exactly one of `endpoints` and `endpoints_file` is needed")),
+        (None, Some(file), None) if !file.is_empty() => Vec::new(),
+        (None, None, Some(original)) => {
+            original_dst(raw, original, path)?;
+            Vec::new()
+        }
+        (None, Some(_), None) => return Err(Fault::new(format!("{path}.endpoints_file"), "must not be empty")),
+        _ => return Err(Fault::new(path, "exactly one of `endpoints`, `endpoints_file` and `original_dst` is needed")),
     };
     if let Some(raw) = &raw.outlier_detection {
         health::outliers(raw, path)?;
@@ -65,6 +71,38 @@ pub(super) fn compile(raw: &raw::Cluster, catalog: &Catalog, path: &str) -> Resu
         return Err(Fault::new(format!("{path}.connection_pool"), message));
     }
     Ok(Cluster { raw: raw.clone(), protocols, alpn, balancer, endpoints, health_check, bound })
+}
+
+fn original_dst(cluster: &raw::Cluster, raw: &raw::OriginalDst, path: &str) -> Result<(), Fault> {
+    let fault = |key: &str, message: &str| Err(Fault::new(format!("{path}.{key}"), message));
+    if raw.header.as_ref().is_some_and(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
+        return fault("original_dst.header", "is no header's name");
+    }
+    for (key, value) in [
+        ("port", raw.port.map(u64::from)),
+        ("cleanup_interval", Some(raw.cleanup_interval.0)),
+        ("max_hosts", Some(raw.max_hosts.into())),
+    ] {
+        if value == Some(0) {
+            return fault(&format!("original_dst.{key}"), "must be more than 0");
+        }
+    }
+    // Nothing is chosen among hosts, and nothing is known of them beforehand.
+    for (key, is_set) in [
+        ("lb", cluster.lb != raw::Balancer::default()),
+        ("health_checks", !cluster.health_checks.is_empty()),
+        ("outlier_detection", cluster.outlier_detection.is_some()),
+        ("locality_weights", !cluster.locality_weights.is_empty()),
+        ("slow_start", cluster.slow_start.is_some()),
+        ("zone_aware", cluster.zone_aware.is_some()),
+        ("locality_failover", cluster.locality_failover),
+        ("lb_subset", cluster.lb_subset.is_some()),
+    ] {
+        if is_set {
+            return fault(key, "not with `original_dst`: the destination is the host");
+        }
+    }
+    Ok(())
 }
 
 /// The hosts of a list that stands at this path.

@@ -39,6 +39,9 @@ pub struct Cluster {
     /// A file that has its hosts under `endpoints`, in YAML or JSON. It is read again whenever it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints_file: Option<String>,
+    /// Instead of hosts of its own: requests go where their connection was going before it was redirected to us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_dst: Option<OriginalDst>,
     /// A priority with a smaller share of healthy hosts, in percent, uses all of its hosts when the others cannot take its
     /// requests; `0` never.
     #[serde(default = "fifty")]
@@ -114,6 +117,29 @@ fn five_seconds() -> Millis {
 
 fn one_hour() -> Millis {
     Millis(3_600_000)
+}
+
+/// Original destinations as hosts.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct OriginalDst {
+    /// A request's field that names another destination, as `ip:port` (Envoy's is `x-envoy-original-dst-host`). Whoever can
+    /// send it chooses where the request goes: none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// This port instead of the destination's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// A host is forgotten when it was not used for this long.
+    pub cleanup_interval: Millis,
+    /// Hosts that each worker knows at most. The one that was not used for longest makes room for another.
+    pub max_hosts: u32,
+}
+
+impl Default for OriginalDst {
+    fn default() -> Self {
+        Self { header: None, port: None, cleanup_interval: five_seconds(), max_hosts: 1024 }
+    }
 }
 
 /// Limits of a cluster, over all workers.

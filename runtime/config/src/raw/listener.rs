@@ -68,6 +68,10 @@ pub struct Listener {
     /// Connections begin with a PROXY protocol header (version 1 or 2) that tells their original addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Connections are redirected to this listener by a firewall (`REDIRECT`): where they were going is their destination,
+    /// for `filter_chains`, logs and clusters with `original_dst`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub original_dst: bool,
     /// How long a connection may take to send what must be known before it is served: a PROXY header, a TLS
     /// ClientHello, the first bytes for `auto`.
     #[serde(default = "fifteen_seconds")]

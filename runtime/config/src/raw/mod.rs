@@ -30,8 +30,8 @@ pub use action::{
 pub use answers::{BodyFile, DirectBody, DirectResponse, Redirect};
 pub use balance::{Balancer, Fallback, Locality, LocalityWeight, SlowStart, Subset, ZoneAware};
 pub use cluster::{
-    Cluster, ConnectionPool, DnsDiscovery, DnsFamily, Endpoint, EndpointsFile, HostLimits, Limits, RetryBudget,
-    WeightedEndpoint,
+    Cluster, ConnectionPool, DnsDiscovery, DnsFamily, Endpoint, EndpointsFile, HostLimits, Limits, OriginalDst,
+    RetryBudget, WeightedEndpoint,
 };
 pub use edits::{AddedField, Append, FieldEdits};
 pub use exporter::{AccessLogService, Batch, Collector, Exporter, Otlp, OtlpProtocol, Secret, Statsd};

@@ -140,7 +140,9 @@ async fn shadow<I: Io>(
     (timeout, dialect): (Duration, Dialect),
 ) {
     upstream.stats.upstream_rq_mirrored.inc();
-    let Ok(host) = upstream.cluster.pick(Want::default()) else { return };
+    let original = upstream.cluster.params().original.as_ref();
+    let destination = original.and_then(|original| original.of(&stream.conn, Some(&request.head)));
+    let Ok(host) = upstream.cluster.pick(Want { destination: destination.as_ref(), ..Want::default() }) else { return };
     let mut timer = timers.take();
     let whole = async {
         let notes = Notes::default();

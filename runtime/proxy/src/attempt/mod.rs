@@ -186,6 +186,8 @@ fn name_host(head: &mut RequestHead, host: &Host) {
 pub(crate) struct Tries {
     /// What the request hashes to.
     pub(crate) hash: Option<u64>,
+    /// Where it goes in a cluster of original destinations.
+    pub(crate) destination: Option<Box<Address>>,
     /// What hosts must have.
     pub(crate) metadata: Option<std::sync::Arc<Metadata>>,
     /// The name of the host becomes the request's.
@@ -210,7 +212,8 @@ impl Tries {
     /// The host that is wanted: one that is not in `tried`, if one of `redraws` further draws finds such.
     fn want<'a>(&'a self, owner: &'a ConnCx, tried: &'a [Rc<Host>], redraws: u32) -> Want<'a> {
         let metadata = self.metadata.as_deref();
-        Want { hash: self.hash, tried, redraws, metadata, owner: Some(owner), avoid_priorities: 0 }
+        let (hash, destination) = (self.hash, self.destination.as_deref());
+        Want { hash, tried, redraws, metadata, owner: Some(owner), avoid_priorities: 0, destination }
     }
 }
 

@@ -140,7 +140,7 @@ clusters:
     pub(crate) fn connect(&self) -> MemoryIo {
         let (near, far) = pair(PairOptions::default());
         let listener = self.view.listener(&address(LISTENER)).unwrap();
-        self.worker.serve(listener, far, address(LISTENER), address("10.0.3.1:1000"));
+        self.worker.serve(listener, far, (address(LISTENER), address("10.0.3.1:1000")), None);
         near
     }
 
@@ -326,6 +326,7 @@ fn plan(
             idle_timeout: raw.idle_timeout.limit(),
             max_requests_per_connection: NonZeroU32::new(raw.max_requests_per_connection),
             bound: cluster.bound,
+            original: None,
             limits,
             transport: 0,
             passive: None,
@@ -339,6 +340,7 @@ fn plan(
             address: listener.address.clone(),
             max_connections: None,
             proxy_protocol: None,
+            original_dst: false,
             sniff_timeout: Duration::from_secs(1),
             matcher: Arc::clone(&listener.matcher),
             chains: vec![Arc::new(ChainPlan {

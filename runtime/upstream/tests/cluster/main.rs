@@ -7,6 +7,7 @@ mod groups;
 mod health;
 mod limits;
 mod net;
+mod original;
 mod pool;
 mod raw;
 mod rebuild;

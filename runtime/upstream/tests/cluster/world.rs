@@ -145,6 +145,7 @@ pub(crate) fn params(of: impl IntoIterator<Item = u8>) -> ClusterParams {
         idle_timeout: Some(IDLE_TIMEOUT),
         max_requests_per_connection: None,
         bound: None,
+        original: None,
         expected_slots: NonZeroU32::MIN,
         limits: BreakerLimits::new(1024, 1024, 1024, 1),
         transport: 0,
