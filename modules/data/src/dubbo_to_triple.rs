@@ -16,11 +16,13 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, Body, ByteSize, Chunk, FilterCx, Frame, Headers, Request, Response, ResponseHead, Resume, StreamCx,
+    Action, Body, ByteSize, Chunk, FilterCx, Frame, Headers, Request, Response, ResponseHead, Resume, Stat, StreamCx,
     StreamFilter, Version,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::transcoding::{Counted, REQUESTS};
 
 /// Makes calls that came as Dubbo2 calls of Triple, and their responses Dubbo2's results.
 ///
@@ -28,6 +30,7 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub struct DubboToTriple {
     rules: Arc<DubboToTripleConfig>,
+    counted: Counted,
 }
 
 /// The options of [`DubboToTriple`].
@@ -95,6 +98,7 @@ const fn four_mebibytes() -> ByteSize {
 
 impl StreamFilter for DubboToTriple {
     const NAME: &'static str = "dubbo_to_triple";
+    const STATS: &'static [Stat] = REQUESTS;
     type Config = DubboToTripleConfig;
     type Compiled = DubboToTripleConfig;
     type State = Option<Asked>;
@@ -118,8 +122,8 @@ impl StreamFilter for DubboToTriple {
         Ok(config)
     }
 
-    fn build(rules: Arc<DubboToTripleConfig>, _: Option<&Self>, _: FilterCx) -> Self {
-        Self { rules }
+    fn build(rules: Arc<DubboToTripleConfig>, _: Option<&Self>, cx: FilterCx) -> Self {
+        Self { rules, counted: Counted(cx.stats) }
     }
 
     fn on_request(&self, state: &mut Option<Asked>, request: &mut Request, _: &StreamCx) -> Action {
@@ -128,14 +132,14 @@ impl StreamFilter for DubboToTriple {
         }
         let limit = self.rules.limit();
         if request.body.remaining().is_some_and(|len| len > limit as u64) {
-            return refuse(TOO_LARGE);
+            return self.counted.action(refuse(TOO_LARGE));
         }
         let became = Rc::default();
         *state = Some(Asked { became: Rc::clone(&became), trailers: None });
         match std::mem::take(&mut request.body) {
-            Body::Empty => finish(&self.rules, &became, b"", true, request),
-            Body::Full(content) => finish(&self.rules, &became, &content, true, request),
-            body @ Body::Stream(_) => Action::Wait(Box::pin(wait(Arc::clone(&self.rules), became, body))),
+            Body::Empty => self.counted.action(finish(&self.rules, &became, b"", true, request)),
+            Body::Full(content) => self.counted.action(finish(&self.rules, &became, &content, true, request)),
+            body @ Body::Stream(_) => self.counted.wait(wait(Arc::clone(&self.rules), became, body)),
         }
     }
 

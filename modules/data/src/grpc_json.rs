@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use ringway_api::{
-    Action, Body, FilterCx, Frame, Headers, Known, Request, RequestHead, Response, Resume, StreamCx, StreamFilter,
+    Action, Body, FilterCx, Frame, Headers, Known, Request, RequestHead, Response, Resume, Stat, StreamCx, StreamFilter,
 };
 
 use self::config::{Binding, Rules, Streams};
@@ -25,6 +25,7 @@ use self::request::Call;
 use self::response::JsonStream;
 use self::status::{Ended, FIELDS};
 use crate::media_type::{Form, MediaType};
+use crate::transcoding::{Counted, WITH_RESPONSES};
 
 /// Makes requests that its descriptor set has methods for calls of these, and their responses JSON.
 ///
@@ -33,6 +34,7 @@ use crate::media_type::{Form, MediaType};
 #[derive(Debug)]
 pub struct GrpcJson {
     rules: Arc<Rules>,
+    counted: Counted,
 }
 
 /// A request that became a call.
@@ -50,6 +52,7 @@ const REPLY_LIMIT: usize = 1024;
 
 impl StreamFilter for GrpcJson {
     const NAME: &'static str = "grpc_json";
+    const STATS: &'static [Stat] = WITH_RESPONSES;
     type Config = GrpcJsonConfig;
     type Compiled = Rules;
     type State = Option<Transcoded>;
@@ -58,8 +61,8 @@ impl StreamFilter for GrpcJson {
         Rules::compile(config)
     }
 
-    fn build(rules: Arc<Rules>, _: Option<&Self>, _: FilterCx) -> Self {
-        Self { rules }
+    fn build(rules: Arc<Rules>, _: Option<&Self>, cx: FilterCx) -> Self {
+        Self { rules, counted: Counted(cx.stats) }
     }
 
     fn on_request(&self, state: &mut Option<Transcoded>, request: &mut Request, _: &StreamCx) -> Action {
@@ -69,7 +72,7 @@ impl StreamFilter for GrpcJson {
             return Action::Continue;
         }
         let Some((binding, bound)) = self.rules.find(&head.method, head.path()) else {
-            return if self.rules.reject_unknown { self.unknown(head) } else { Action::Continue };
+            return if self.rules.reject_unknown { self.counted.action(self.unknown(head)) } else { Action::Continue };
         };
         let binding = Arc::clone(binding);
         let call = if binding.method.is_client_streaming() {
@@ -84,13 +87,13 @@ impl StreamFilter for GrpcJson {
         };
         let call = match call {
             Ok(call) => call,
-            Err(fault) => return Action::Respond(fault.response()),
+            Err(fault) => return self.counted.action(Action::Respond(fault.response())),
         };
         *state = Some(Transcoded { binding, ended: None });
         match std::mem::take(&mut request.body) {
-            Body::Empty => finish(call, b"", request),
-            Body::Full(content) => finish(call, &content, request),
-            body @ Body::Stream(_) => Action::Wait(Box::pin(wait(body, call))),
+            Body::Empty => self.counted.action(finish(call, b"", request)),
+            Body::Full(content) => self.counted.action(finish(call, &content, request)),
+            body @ Body::Stream(_) => self.counted.wait(wait(body, call)),
         }
     }
 
@@ -118,6 +121,7 @@ impl StreamFilter for GrpcJson {
         match &ended {
             Some(ended) if ended.code != 0 => return ended.fault(&self.rules).tell(response),
             None if response.head.status != StatusCode::OK => {
+                self.counted.failed();
                 return Fault::bad_gateway("the host has answered what gRPC does not").tell(response);
             }
             _ => {}
@@ -143,7 +147,10 @@ impl StreamFilter for GrpcJson {
         };
         match outcome {
             Ok((kind, document)) => set_content(response, &kind, document),
-            Err(fault) => fault.tell(response),
+            Err(fault) => {
+                self.counted.failed();
+                fault.tell(response);
+            }
         }
     }
 }

@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use ringway_api::{
-    Action, Body, FilterCx, InvalidField, Known, Request, RequestHead, Response, StreamCx, StreamFilter, rpc,
+    Action, Body, FilterCx, InvalidField, Known, Request, RequestHead, Response, Stat, StreamCx, StreamFilter, rpc,
 };
 
 use self::call::{Call, CallBody, Told};
 pub use self::config::{HttpToDubboConfig, MappingConfig, ParameterConfig};
 use self::config::{Mapping, Rules};
 use self::fault::{Fault, set_json};
+use crate::transcoding::{Counted, WITH_RESPONSES};
 
 /// Makes requests that its mappings fit calls of Dubbo services, and results responses in JSON.
 ///
@@ -32,6 +33,7 @@ use self::fault::{Fault, set_json};
 #[derive(Debug)]
 pub struct HttpToDubbo {
     rules: Arc<Rules>,
+    counted: Counted,
 }
 
 /// A request that became a call.
@@ -50,6 +52,7 @@ const REPLY_LIMIT: usize = 1024;
 
 impl StreamFilter for HttpToDubbo {
     const NAME: &'static str = "http_to_dubbo";
+    const STATS: &'static [Stat] = WITH_RESPONSES;
     type Config = HttpToDubboConfig;
     type Compiled = Rules;
     type State = Option<Transcoded>;
@@ -58,8 +61,8 @@ impl StreamFilter for HttpToDubbo {
         Rules::compile(config)
     }
 
-    fn build(rules: Arc<Rules>, _: Option<&Self>, _: FilterCx) -> Self {
-        Self { rules }
+    fn build(rules: Arc<Rules>, _: Option<&Self>, cx: FilterCx) -> Self {
+        Self { rules, counted: Counted(cx.stats) }
     }
 
     fn on_request(&self, state: &mut Option<Transcoded>, request: &mut Request, _: &StreamCx) -> Action {
@@ -68,17 +71,17 @@ impl StreamFilter for HttpToDubbo {
         }
         let outcome = match self.call(request) {
             Ok(Some(call)) => transcode(call, request),
-            Ok(None) if self.rules.strict => return self.unknown(&request.head),
+            Ok(None) if self.rules.strict => return self.counted.action(self.unknown(&request.head)),
             Ok(None) => return Action::Continue,
             Err(fault) => Err(fault),
         };
-        match outcome {
+        self.counted.action(match outcome {
             Ok(told) => {
                 *state = Some(Transcoded { told });
                 Action::Reroute
             }
             Err(fault) => Action::Respond(Box::new(fault.response())),
-        }
+        })
     }
 
     fn response_limit(&self, state: &Option<Transcoded>) -> Option<usize> {
@@ -88,11 +91,13 @@ impl StreamFilter for HttpToDubbo {
     fn on_response(&self, state: &mut Option<Transcoded>, response: &mut Response, _: &StreamCx) {
         let Some(Transcoded { told }) = state.take() else { return };
         if let Some(fault) = told.take() {
+            self.counted.refused();
             return fault.tell(response);
         }
         let status = response.head.headers.first(rpc::STATUS);
         match status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok()) {
-            Some(status) => answered(status, response),
+            Some(status) if answered(status, response).is_err() => self.counted.failed(),
+            Some(_) => {}
             None => replied(response),
         }
     }
@@ -183,8 +188,8 @@ fn expect_json(head: &RequestHead) -> Result<(), Fault> {
     unsupported("the content is not application/json")
 }
 
-/// Makes a response of Dubbo's JSON.
-fn answered(status: i64, response: &mut Response) {
+/// Makes a response of Dubbo's JSON. An error if it is none that can be translated: what says so is the response then.
+fn answered(status: i64, response: &mut Response) -> Result<(), ()> {
     response.head.headers.remove(rpc::STATUS);
     [rpc::EXCEPTION, rpc::EXCEPTION_CLASS, rpc::EXCEPTION_MESSAGE, rpc::EXCEPTION_STACK]
         .iter()
@@ -196,14 +201,19 @@ fn answered(status: i64, response: &mut Response) {
     };
     if status != OK {
         let document = result::error(content, status);
-        return set_json(response, document);
+        set_json(response, document);
+        return Ok(());
     }
     match result::answer(content) {
         Ok((status, document)) => {
             response.head.status = status;
             set_json(response, document);
+            Ok(())
         }
-        Err(fault) => fault.tell(response),
+        Err(fault) => {
+            fault.tell(response);
+            Err(())
+        }
     }
 }
 

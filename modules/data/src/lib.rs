@@ -48,6 +48,7 @@ mod request_limits;
 mod stale_cache;
 mod template;
 mod text_match;
+mod transcoding;
 mod upstream_failure;
 
 pub use buffer::{Buffer, BufferConfig};

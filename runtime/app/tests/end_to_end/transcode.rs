@@ -138,6 +138,9 @@ fn the_example_serves_a_dubbo_provider_to_http_clients() {
     client.send(b"POST /orders HTTP/1.1\r\nhost: a\r\ncontent-length: 524289\r\n\r\n");
     let (head, content) = client.response().unwrap();
     assert!(head.starts_with("HTTP/1.1 413"), "{head}");
+    let counted = ["transcoded", "refused", "failed"].map(|row| proxy.stat(&format!("http.api.http_to_dubbo.{row}")));
+    // One had become a call before its content was there.
+    assert_eq!(counted, [11, 8, 0]);
     assert_eq!(content, br#"{"error":"the content is longer than 524288 bytes"}"#);
     assert_eq!(ask(&mut Client::connect(proxy.web), "GET", "/orders/42", trace, "").0, 200);
 }

@@ -172,6 +172,8 @@ fn the_example_serves_a_grpc_host_to_http_clients() {
     let (head, content) = client.response().unwrap();
     assert!(head.starts_with("HTTP/1.1 413"), "{head}");
     assert_eq!(content, br#"{"code":8,"details":[],"message":"the content is longer than 1048576 bytes"}"#);
+    let counted = ["transcoded", "refused", "failed"].map(|row| proxy.stat(&format!("http.library.grpc_json.{row}")));
+    assert_eq!(counted, [7, 6, 0]);
     // Calls of gRPC itself pass; this one over HTTP/1.1, to show that they do.
     let mut client = Client::connect(proxy.web);
     let length = "content-type: application/grpc\r\ncontent-length: 5";
