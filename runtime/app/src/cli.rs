@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
@@ -8,6 +9,7 @@ use ringway_config::{compile, json_schema};
 use ringway_io::Executor;
 
 use crate::control::{CATALOG, check_files};
+use crate::explain::{self, AskedFor};
 use crate::{demo, run};
 
 /// A modular network runtime and sidecar proxy on io_uring.
@@ -30,6 +32,16 @@ enum Command {
     },
     /// Check a configuration and say what is wrong with it.
     Check(ConfigFile),
+    /// Say what would become of a request, and why: listener, chain, route, filters, cluster, hosts.
+    Explain {
+        #[command(flatten)]
+        from: Source,
+        #[command(flatten)]
+        asked: AskedFor,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of configurations.
     Schema,
     /// Run a proxy in front of upstreams of its own, with traffic, to look at. Ctrl-C ends it.
@@ -41,6 +53,18 @@ struct ConfigFile {
     /// The configuration file (YAML or JSON).
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     path: PathBuf,
+}
+
+/// A configuration, or a process that runs one.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// The configuration file (YAML or JSON).
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    path: Option<PathBuf>,
+    /// The admin address of a running process.
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -57,6 +81,7 @@ impl Cli {
         match self.command {
             Command::Run { config, executor } => run::run(&config.path, executor.into()),
             Command::Check(config) => check(&config),
+            Command::Explain { from, asked, json } => explained(&from, &asked, json),
             Command::Schema => {
                 println!("{}", serde_json::to_string_pretty(&json_schema(&CATALOG))?);
                 Ok(())
@@ -64,6 +89,26 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
         }
     }
+}
+
+fn explained(from: &Source, asked: &AskedFor, json: bool) -> Result<()> {
+    let answer = match (&from.path, from.admin) {
+        (Some(path), _) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+            let snapshot = compile(&name, &text, &CATALOG, None).map_err(|error| anyhow!("{error}"))?;
+            let explanation = explain::explain(&snapshot, asked)?;
+            if json { serde_json::to_string_pretty(&explanation)? + "\n" } else { explain::text(&explanation) }
+        }
+        (None, Some(admin)) => {
+            let format = if json { "json" } else { "text" };
+            let body = serde_json::to_string(asked)?;
+            crate::admin::client::post(admin, &format!("/explain?format={format}"), &body)?
+        }
+        (None, None) => return Err(anyhow!("say -c FILE or --admin IP:PORT")),
+    };
+    print!("{answer}");
+    Ok(())
 }
 
 fn check(config: &ConfigFile) -> Result<()> {

@@ -7,6 +7,7 @@ mod catalog;
 mod cli;
 mod control;
 mod demo;
+mod explain;
 mod names;
 mod notify;
 mod rlimits;

@@ -71,6 +71,28 @@ impl ChainMatcher {
         left.first().copied()
     }
 
+    /// Why each chain takes a connection or does not, for people, in their order.
+    pub fn explain(&self, facts: &ConnFacts<'_>) -> Vec<Fit> {
+        let mut fits: Vec<Option<Fit>> = self.chains.iter().map(|_| None).collect();
+        for (rank, key) in RANKS.iter().zip(KEYS) {
+            let ranks: Vec<_> = self.chains.iter().map(|chain| rank(chain, facts)).collect();
+            let left = fits.iter().zip(&ranks).filter(|(fit, _)| fit.is_none());
+            let best = left.filter_map(|(_, rank)| *rank).max();
+            for (fit, rank) in fits.iter_mut().zip(ranks).filter(|(fit, _)| fit.is_none()) {
+                *fit = match rank {
+                    None => Some(Fit::Unmet(key)),
+                    rank if rank == best => None,
+                    Some(_) => Some(Fit::LessSpecific(key)),
+                };
+            }
+        }
+        let found = self.find(facts);
+        let last = |(at, fit): (usize, Option<Fit>)| {
+            fit.unwrap_or(if Some(at) == found { Fit::Chosen } else { Fit::LaterOfEqual })
+        };
+        fits.into_iter().enumerate().map(last).collect()
+    }
+
     /// Whether a connection's first bytes must be seen to decide.
     pub fn needs_first_bytes(&self) -> bool {
         self.chains.iter().any(|chain| {
@@ -93,6 +115,31 @@ impl ChainMatcher {
         self.chains.is_empty()
     }
 }
+
+/// How a chain fits a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It takes it.
+    Chosen,
+    /// This condition, by its key, is not met.
+    Unmet(&'static str),
+    /// By this condition another one fits better.
+    LessSpecific(&'static str),
+    /// One before it fits as well.
+    LaterOfEqual,
+}
+
+/// The conditions, as configurations name them.
+const KEYS: [&str; 8] = [
+    "destination_port",
+    "prefix_ranges",
+    "server_names",
+    "transport_protocol",
+    "application_protocols",
+    "source_type",
+    "source_prefix_ranges",
+    "source_ports",
+];
 
 /// The rank of each condition, in order; `None` where it is not met.
 const RANKS: [fn(&Conditions, &ConnFacts<'_>) -> Option<Rank>; 8] = [
@@ -218,6 +265,22 @@ mod tests {
         assert_eq!(find("10.0.0.1:443", "192.0.2.9:5000"), None);
         assert_eq!(find("192.0.2.1:80", "127.0.0.1:9"), Some(4));
         assert!(!matcher.needs_first_bytes());
+    }
+
+    #[test]
+    fn chains_are_told_why_they_do_not_take_a_connection() {
+        let matcher = ChainMatcher {
+            chains: vec![
+                Conditions { destination_port: Some(80), ..Conditions::default() },
+                Conditions { sources: vec!["10.0.0.0/8".parse().unwrap()], ..Conditions::default() },
+                Conditions { sources: vec!["10.0.0.0/24".parse().unwrap()], ..Conditions::default() },
+                Conditions { sources: vec!["10.0.0.0/24".parse().unwrap()], ..Conditions::default() },
+            ],
+        };
+        let (local, peer) = (address("10.0.0.1:443"), address("10.0.0.2:5000"));
+        let fits = matcher.explain(&facts(&local, &peer, None));
+        let (port, source) = ("destination_port", "source_prefix_ranges");
+        assert_eq!(fits, [Fit::Unmet(port), Fit::LessSpecific(source), Fit::Chosen, Fit::LaterOfEqual]);
     }
 
     #[test]

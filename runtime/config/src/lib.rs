@@ -19,16 +19,16 @@ mod snapshot;
 mod store;
 mod tracing;
 
-pub use chain::{ChainMatcher, ConnFacts};
+pub use chain::{ChainMatcher, ConnFacts, Fit};
 pub use compile::{Catalog, compile, endpoints, header_matcher, parse};
 pub use error::ConfigError;
 pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
 pub use retry::{RateLimited, ResetFormat, RetryOn, RetryOns, RetryPolicy};
 pub use route::{
-    Asked, DirectResponse, Edit, Edits, FallbackCluster, FieldMatcher, Forward, HashKey, HashPolicy, HostRewrite,
-    Mirror, PathRewrite, Picked, Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable, Template,
-    Value, VirtualHost, cookie, parameter,
+    Asked, Destinations, DirectResponse, Edit, Edits, FallbackCluster, FieldMatcher, Forward, HashKey, HashPolicy,
+    HostRewrite, Mirror, PathRewrite, Picked, Redirect, Rewrite, Route, RouteAction, RouteAt, RouteFilters, RouteTable,
+    Routing, Template, Value, VirtualHost, cookie, parameter,
 };
 pub use schema::json_schema;
 pub use snapshot::{Candidate, Chain, Cluster, Endpoint, Filter, Listener, Options, Service, Snapshot, Target};

@@ -24,6 +24,7 @@ mod intake;
 mod listener;
 mod path;
 mod plan;
+mod preview;
 mod relay;
 mod rewrite;
 mod sinks;
@@ -40,10 +41,11 @@ pub use core_view::{CoreView, Toolbox};
 pub use entry::{Handshake, Options, ProtocolEntry, Security};
 pub use forward::{ForwardPolicy, RequestId, ServerHeader};
 pub use listener::ListenerHandle;
-pub use path::PathPolicy;
+pub use path::{MalformedPath, PathPolicy};
 pub use plan::{
     ChainPlan, ClusterPlan, FilterPlan, FilterPlans, FilterSlot, ListenerPlan, Plan, ProxyHeader, ServicePlan, TlsPlan,
 };
+pub use preview::sent;
 pub use relay::{Relayed, relay};
 pub use tracing::{ParentTrace, Sampling, TracePlan};
 pub use worker::Worker;

@@ -15,11 +15,14 @@ pub struct PathPolicy {
 
 /// A path that cannot be normalised: answered 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MalformedPath;
+pub struct MalformedPath;
 
 impl PathPolicy {
     /// Normalises a request's path; the query stays as it is.
-    pub(crate) fn apply(self, head: &mut RequestHead) -> Result<(), MalformedPath> {
+    ///
+    /// # Errors
+    /// When it has an encoding that is none.
+    pub fn apply(self, head: &mut RequestHead) -> Result<(), MalformedPath> {
         if (!self.normalize && !self.merge_slashes) || !head.path().starts_with(b"/") {
             return Ok(());
         }

@@ -5,11 +5,13 @@ use std::num::NonZeroU128;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use ringway_config::compile;
 use ringway_telemetry::{NameFilter, Query};
 
 use super::pages;
 use super::{Answer, What};
-use crate::control::{Control, Phase, TraceKind};
+use crate::control::{CATALOG, Control, Phase, TraceKind};
+use crate::explain::{self, AskedFor};
 use crate::names::Names;
 
 /// What the control plane's loop is to do after an answer.
@@ -91,10 +93,40 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
         What::Quit => (Answer::text(StatusCode::OK, "ending"), After::Quit),
         What::Traces(query) => nothing(traces(control, &query)),
         What::Trace(id) => nothing(trace(control, &id)),
+        What::Explain { asked, json } => nothing(explained(control, &asked, json).await),
         What::ReopenLogs => {
             control.planner.logs().reopen();
             nothing(Answer::text(StatusCode::OK, "reopening"))
         }
+    }
+}
+
+async fn explained(control: &Control, asked: &str, json: bool) -> Answer {
+    let wrong = |error: String| Answer::text(StatusCode::BAD_REQUEST, error);
+    let asked: AskedFor = match serde_json::from_str(asked) {
+        Ok(asked) => asked,
+        Err(error) => return wrong(format!("explain: {error}")),
+    };
+    let Some(current) = control.store.current() else {
+        return Answer::text(StatusCode::NOT_FOUND, "no configuration is in force");
+    };
+    // Compiled anew: filters and limits that are asked are not those that requests use.
+    let explanation = compile(&current.origin, &current.text, &CATALOG, None)
+        .map_err(|error| error.to_string())
+        .and_then(|snapshot| explain::explain(&snapshot, &asked).map_err(|error| format!("{error:#}")));
+    let mut explanation = match explanation {
+        Ok(explanation) => explanation,
+        Err(error) => return wrong(error),
+    };
+    let running = pages::hosts(control).await;
+    for upstream in &mut explanation.upstreams {
+        if let Some(hosts) = running.get(&upstream.cluster) {
+            upstream.set_hosts(hosts.iter().cloned());
+        }
+    }
+    match json {
+        true => Answer::json(&serde_json::to_value(&explanation).unwrap_or_default()),
+        false => Answer::text(StatusCode::OK, explain::text(&explanation)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! What changes something is POST only, so that no link or prefetch can do it.
 
 mod answer;
+pub(crate) mod client;
 mod pages;
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ pub(crate) enum What {
     ReopenLogs,
     Traces(HashMap<String, String>),
     Trace(String),
+    Explain { asked: String, json: bool },
 }
 
 /// A request with the way back.
@@ -112,6 +114,13 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks) -> Result<(
         .route("/reopen_logs", post(|s: State<Asks>| ask(s, What::ReopenLogs)))
         .route("/traces", get(|s: State<Asks>, Query(q)| ask(s, What::Traces(q))))
         .route("/traces/{id}", get(|s: State<Asks>, Path(id): Path<String>| ask(s, What::Trace(id))))
+        .route(
+            "/explain",
+            post(|s: State<Asks>, q: Query<HashMap<String, String>>, asked: String| {
+                let json = wants_json(&q);
+                ask(s, What::Explain { asked, json })
+            }),
+        )
         .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
         .with_state(asks);
     axum::serve(TcpListener::from_std(socket)?, routes).await?;

@@ -27,6 +27,7 @@ GET  /snapshots/N                the text of one
 GET  /snapshots/N/diff           what it changed (?from=M)
 GET  /traces                     traced requests (?kind=recent|slow|failed, ?limit=N)
 GET  /traces/ID                  the spans of a trace
+POST /explain                    what would become of a request, and why (docs/explain.md)
 POST /snapshots/N/rollback       put it in force again
 POST /config                     put the configuration in the body in force
 POST /reload                     read the configuration file again
@@ -169,6 +170,17 @@ impl Sum {
             ("cx_connect_fail", self.failures),
         ]
     }
+}
+
+/// The hosts of the clusters as workers have them: address, weight, health.
+pub(super) async fn hosts(control: &Control) -> BTreeMap<String, Vec<(String, u32, String)>> {
+    let mut all: BTreeMap<String, BTreeMap<String, Sum>> = BTreeMap::new();
+    for (name, hosts) in control.workers.clusters().await.into_iter().flatten() {
+        let cluster = all.entry(name).or_default();
+        hosts.iter().for_each(|host| cluster.entry(host.address.to_string()).or_default().add(host));
+    }
+    let host = |(address, sum): (String, Sum)| (address, sum.weight, sum.health_flags());
+    all.into_iter().map(|(name, hosts)| (name, hosts.into_iter().map(host).collect())).collect()
 }
 
 pub(super) async fn clusters(control: &Control, as_json: bool) -> Answer {

@@ -245,16 +245,11 @@ impl Planner {
             stats: self.registry.filter(listener, filter.spec.name, filter.spec.stats),
         };
         let of_route = |route: &RouteFilters| {
-            let own = |name: &str| route.filters.iter().find(|filter| filter.spec.name == name);
-            let wanted = |name: &str| !route.disabled.iter().any(|disabled| **disabled == *name);
-            let usual = chain.iter().enumerate().filter(|(_, filter)| wanted(filter.spec.name));
-            let usual = usual.map(|(at, filter)| match own(filter.spec.name) {
-                Some(own) => FilterSlot::Own(plan(own)),
-                None => FilterSlot::Usual(at),
+            let slots = route.over(chain).map(|(at, filter)| match at {
+                Some(at) => FilterSlot::Usual(at),
+                None => FilterSlot::Own(plan(filter)),
             });
-            let further = |filter: &&Filter| !chain.iter().any(|other| other.spec.name == filter.spec.name);
-            let further = route.filters.iter().filter(further).map(|filter| FilterSlot::Own(plan(filter)));
-            (Arc::clone(&route.name), usual.chain(further).collect())
+            (Arc::clone(&route.name), slots.collect())
         };
         FilterPlans { usual: chain.iter().map(plan).collect(), by_route: routes.filters.iter().map(of_route).collect() }
     }

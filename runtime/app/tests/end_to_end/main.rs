@@ -13,6 +13,7 @@ mod access_log;
 mod admin;
 mod configs;
 mod edge;
+mod explain;
 mod exporters;
 mod faults;
 mod filters_http;

@@ -79,15 +79,68 @@ impl RouteMatcher {
     }
 }
 
+/// For people.
+impl RouteMatcher {
+    /// The condition that a request does not meet, by its key in the configuration; the first one.
+    pub(crate) fn unmet(&self, asked: Asked<'_>, path: &[u8]) -> Option<String> {
+        let head = asked.head;
+        let of = |key: &str, fields: &[FieldMatcher], holds: &dyn Fn(&FieldMatcher) -> bool| {
+            fields.iter().find(|field| !holds(field)).map(|field| format!("{key}: {}", field.name))
+        };
+        let of_path = || (!self.path.holds(path, self.case_sensitive)).then(|| "path".to_owned());
+        let of_methods =
+            || (!self.methods.is_empty() && !self.methods.contains(&head.method)).then(|| "methods".to_owned());
+        let of_labels = || {
+            let unmet = self.labels.iter().find(|label| !label.holds(head))?;
+            Some(if unmet.names == Label::VERSION { "version" } else { "group" }.to_owned())
+        };
+        of_path()
+            .or_else(of_methods)
+            .or_else(|| of("headers", &self.headers, &|field| field.matches_header(head)))
+            .or_else(of_labels)
+            .or_else(|| of("query_parameters", &self.query, &|field| field.matches_query(head.query())))
+            .or_else(|| self.more.as_ref()?.unmet(asked))
+    }
+
+    /// The share of the requests that match by chance, in percent; `None` without such a condition.
+    pub(crate) fn chance(&self) -> Option<f64> {
+        let fraction = self.more.as_ref()?.fraction?;
+        Some(fraction as f64 / (1_u64 << 32) as f64 * 100.0)
+    }
+}
+
+impl More {
+    /// The condition that is not met.
+    fn unmet(&self, asked: Asked<'_>) -> Option<String> {
+        if self.grpc && !is_grpc(asked.head) {
+            return Some("grpc".to_owned());
+        }
+        if !self.is_from_here(asked.source) {
+            return Some("source".to_owned());
+        }
+        let cookie = self.cookies.iter().find(|cookie| !cookie.matches_cookie(asked.head));
+        let chance = || (!self.is_chosen(asked.random)).then(|| "runtime_fraction".to_owned());
+        cookie.map(|cookie| format!("cookies: {}", cookie.name)).or_else(chance)
+    }
+}
+
 impl More {
     fn holds(&self, asked: Asked<'_>) -> bool {
-        let within = |source: IpAddr| self.sources.iter().any(|network| network.contains(&source));
-        // Unrelated to the bits that pick a weighted cluster, which are the high ones.
-        let chance = asked.random & u64::from(u32::MAX);
         (!self.grpc || is_grpc(asked.head))
-            && (self.sources.is_empty() || asked.source.is_some_and(within))
+            && self.is_from_here(asked.source)
             && self.cookies.iter().all(|cookie| cookie.matches_cookie(asked.head))
-            && self.fraction.is_none_or(|fraction| chance < fraction)
+            && self.is_chosen(asked.random)
+    }
+
+    fn is_from_here(&self, source: Option<IpAddr>) -> bool {
+        let within = |source: IpAddr| self.sources.iter().any(|network| network.contains(&source));
+        self.sources.is_empty() || source.is_some_and(within)
+    }
+
+    fn is_chosen(&self, random: u64) -> bool {
+        // Unrelated to the bits that pick a weighted cluster, which are the high ones.
+        let chance = random & u64::from(u32::MAX);
+        self.fraction.is_none_or(|fraction| chance < fraction)
     }
 }
 

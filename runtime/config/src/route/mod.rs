@@ -1,6 +1,7 @@
 //! The compiled route table: a virtual host by name, then the first route that matches.
 
 mod action;
+mod explain;
 mod field;
 mod host;
 mod index;
@@ -19,6 +20,7 @@ pub use action::{
     DirectResponse, Edit, Edits, FallbackCluster, Forward, HashKey, HashPolicy, HostRewrite, Mirror, PathRewrite,
     Redirect, Rewrite, RouteAction, Template, Value,
 };
+pub use explain::{Destinations, Routing};
 pub(crate) use field::{Condition, TextKind};
 pub use field::{FieldMatcher, cookie, parameter};
 pub(crate) use host::{Domain, Hosts};
@@ -126,6 +128,22 @@ impl RouteTable {
     /// True when there is no route.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl RouteFilters {
+    /// The filters of its requests, in order: those of the chain with their places there, but for those that it leaves out
+    /// or has options of its own for, and its own.
+    pub fn over<'a>(&'a self, chain: &'a [Filter]) -> impl Iterator<Item = (Option<usize>, &'a Filter)> {
+        let own = |name: &str| self.filters.iter().find(|filter| filter.spec.name == name);
+        let is_wanted = |name: &str| !self.disabled.iter().any(|disabled| **disabled == *name);
+        let usual = chain.iter().enumerate().filter(move |(_, filter)| is_wanted(filter.spec.name));
+        let usual = usual.map(move |(at, filter)| match own(filter.spec.name) {
+            Some(own) => (None, own),
+            None => (Some(at), filter),
+        });
+        let is_further = move |filter: &&Filter| !chain.iter().any(|other| other.spec.name == filter.spec.name);
+        usual.chain(self.filters.iter().filter(is_further).map(|filter| (None, filter)))
     }
 }
 

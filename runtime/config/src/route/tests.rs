@@ -88,3 +88,43 @@ proptest! {
         prop_assert_eq!(picked, Picked::Cluster(expected, Some(at)));
     }
 }
+
+fn present(name: &str) -> FieldMatcher {
+    FieldMatcher { name: name.to_owned(), condition: Condition::Present, invert: false, missing_is_empty: false }
+}
+
+proptest! {
+    /// What people are told is what requests are routed by.
+    #[test]
+    fn a_route_has_an_unmet_condition_unless_it_matches(
+        mut matcher in any_matcher(),
+        path in any_path(),
+        wants in prop::collection::vec(any::<bool>(), 6),
+        has in prop::collection::vec(any::<bool>(), 6),
+    ) {
+        if wants[0] {
+            matcher.headers.push(present("x-a"));
+        }
+        if wants[1] {
+            matcher.labels.push(Label { names: Label::GROUP, wanted: "g".into() });
+        }
+        if wants[2] {
+            matcher.query.push(present("q"));
+        }
+        if wants[3] {
+            let cookies = if wants[4] { vec![present("c")] } else { Vec::new() };
+            let sources = if wants[5] { vec!["10.0.0.0/8".parse().unwrap()] } else { Vec::new() };
+            matcher.more = Some(Box::new(More { cookies, grpc: false, sources, fraction: Some(u64::from(u32::MAX / 2)) }));
+        }
+        let mut head = RequestHead::default();
+        let query = if has[2] { "?q" } else { "" };
+        head.set_path_and_query(format!("{path}{query}").as_bytes()).unwrap();
+        for (field, value) in [("x-a", "1"), (Label::GROUP[1], "g"), ("cookie", "c=1")].iter().zip(&has).filter(|(_, has)| **has).map(|(field, _)| field) {
+            head.headers.append(field, value.as_bytes()).unwrap();
+        }
+        let source = Some(if has[5] { "10.1.1.1" } else { "11.1.1.1" }.parse().unwrap());
+        let random = if has[4] { 0 } else { u64::from(u32::MAX) };
+        let asked = Asked { head: &head, source, random };
+        prop_assert_eq!(matcher.unmet(asked, head.path()).is_none(), matcher.matches(asked, head.path()));
+    }
+}
