@@ -10,6 +10,7 @@ use ringway_io::Executor;
 
 use crate::control::{CATALOG, check_files};
 use crate::explain::{self, AskedFor};
+use crate::top::{self, TopArgs};
 use crate::{demo, run};
 
 /// A modular network runtime and sidecar proxy on io_uring.
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what goes through a running process, each second. Ctrl-C ends it.
+    Top(TopArgs),
     /// Print the JSON Schema of configurations.
     Schema,
     /// Run a proxy in front of upstreams of its own, with traffic, to look at. Ctrl-C ends it.
@@ -82,6 +85,7 @@ impl Cli {
             Command::Run { config, executor } => run::run(&config.path, executor.into()),
             Command::Check(config) => check(&config),
             Command::Explain { from, asked, json } => explained(&from, &asked, json),
+            Command::Top(args) => top::run(&args),
             Command::Schema => {
                 println!("{}", serde_json::to_string_pretty(&json_schema(&CATALOG))?);
                 Ok(())

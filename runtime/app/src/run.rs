@@ -98,8 +98,9 @@ impl Process {
         let planner = Planner::new(Arc::clone(&registry), logs, cpus.len());
         let (sender, asks) = mpsc::channel(64);
         if let Some(socket) = admin {
+            let hosts = first.raw.admin.hosts.clone();
             tokio::spawn(async move {
-                if let Err(error) = admin::serve(socket, sender).await {
+                if let Err(error) = admin::serve(socket, sender, &hosts).await {
                     eprintln!("ringway: the admin API has ended: {error:#}");
                 }
             });

@@ -94,6 +94,11 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
         What::Traces(query) => nothing(traces(control, &query)),
         What::Trace(id) => nothing(trace(control, &id)),
         What::Explain { asked, json } => nothing(explained(control, &asked, json).await),
+        What::Live => nothing(Answer {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body: super::live::told(control).await.to_string(),
+        }),
         What::ReopenLogs => {
             control.planner.logs().reopen();
             nothing(Answer::text(StatusCode::OK, "reopening"))

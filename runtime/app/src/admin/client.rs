@@ -9,18 +9,30 @@ use anyhow::{Context, Result, bail};
 /// How long the process may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends JSON, and returns the content of the answer.
+/// Asks for a page.
 ///
 /// # Errors
 /// When nobody answers there, or the answer is not a good one: what it says then.
+pub(crate) fn get(admin: SocketAddr, target: &str) -> Result<String> {
+    exchange(admin, "GET", target, "")
+}
+
+/// Sends JSON, and returns the content of the answer.
+///
+/// # Errors
+/// As [`get`].
 pub(crate) fn post(admin: SocketAddr, target: &str, body: &str) -> Result<String> {
+    exchange(admin, "POST", target, body)
+}
+
+fn exchange(admin: SocketAddr, method: &str, target: &str, body: &str) -> Result<String> {
     let asking = || format!("admin at {admin}");
     let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT).with_context(asking)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let length = body.len();
     // HTTP/1.0: the answer ends with the connection, and is not chunked.
     let head = format!(
-        "POST {target} HTTP/1.0\r\nhost: {admin}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "{method} {target} HTTP/1.0\r\nhost: {admin}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).with_context(asking)?;
     stream.write_all(body.as_bytes()).with_context(asking)?;

@@ -4,15 +4,20 @@
 
 mod answer;
 pub(crate) mod client;
+mod guard;
+mod live;
 mod pages;
+mod ui;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -43,6 +48,7 @@ pub(crate) enum What {
     Traces(HashMap<String, String>),
     Trace(String),
     Explain { asked: String, json: bool },
+    Live,
 }
 
 /// A request with the way back.
@@ -86,8 +92,9 @@ pub(crate) fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
     Ok(socket)
 }
 
-/// Serves the admin API for ever.
-pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks) -> Result<()> {
+/// Serves the admin API for ever. `hosts` are the names that it may be asked by.
+pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks, hosts: &[String]) -> Result<()> {
+    let feed = live::Feed::start(asks.clone());
     let routes = Router::new()
         .route("/", get(|s: State<Asks>| ask(s, What::Index)))
         .route("/ready", get(|s: State<Asks>| ask(s, What::Ready)))
@@ -121,6 +128,12 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks) -> Result<(
                 ask(s, What::Explain { asked, json })
             }),
         )
+        .route("/ui", get(ui::to_index))
+        .route("/ui/", get(ui::index))
+        .route("/ui/{file}", get(ui::file))
+        .route("/live", get(|s: State<Asks>| ask(s, What::Live)))
+        .route("/events", get(move || async move { feed.follow() }))
+        .layer(middleware::from_fn_with_state(Arc::from(hosts), guard::guard))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
         .with_state(asks);
     axum::serve(TcpListener::from_std(socket)?, routes).await?;
@@ -137,12 +150,15 @@ fn wants_json(query: &HashMap<String, String>) -> bool {
 }
 
 async fn ask(State(asks): State<Asks>, what: What) -> Response {
+    match answered(&asks, what).await {
+        Some(answer) => (answer.status, [(header::CONTENT_TYPE, answer.content_type)], answer.body).into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// What the control plane says; nothing when it has ended.
+async fn answered(asks: &Asks, what: What) -> Option<Answer> {
     let (reply, answer) = oneshot::channel();
-    if asks.send(Ask { what, reply }).await.is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    match answer.await {
-        Ok(answer) => (answer.status, [(header::CONTENT_TYPE, answer.content_type)], answer.body).into_response(),
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
+    asks.send(Ask { what, reply }).await.ok()?;
+    answer.await.ok()
 }

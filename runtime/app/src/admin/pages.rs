@@ -15,6 +15,7 @@ use crate::control::{Control, Phase, unix_seconds};
 pub(super) const INDEX: &str = "\
 Ringway admin
 
+GET  /ui/                        the live view, for browsers
 GET  /ready                      LIVE, or 503 while draining
 GET  /server_info                version, state, uptime
 GET  /stats                      statistics (?filter=text, ?usedonly, ?format=json|prometheus)

@@ -20,6 +20,7 @@ mod filters_http;
 mod health;
 mod http2;
 mod life;
+mod live;
 mod local;
 mod proxy;
 mod refusals;

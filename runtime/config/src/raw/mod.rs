@@ -103,11 +103,15 @@ impl Node {
 pub struct Admin {
     /// `ip:port`; empty switches it off. Anybody who reaches it controls the proxy: keep it on loopback.
     pub address: String,
+    /// Names that it is asked by, besides IP addresses and `localhost`. Others are refused: the page of a stranger could
+    /// make a name of its own lead here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: "127.0.0.1:9901".into() }
+        Self { address: "127.0.0.1:9901".into(), hosts: Vec::new() }
     }
 }
 

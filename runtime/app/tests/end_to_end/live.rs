@@ -1,0 +1,72 @@
+//! The live view's side of the admin API, and who may ask it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::proxy::{Client, Proxy, Upstream};
+
+/// What the admin API answers to this head.
+fn answer(proxy: &Proxy, head: &str) -> String {
+    let mut stream = TcpStream::connect(proxy.admin).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn strangers_pages_are_refused() {
+    let upstream = Upstream::saying("hello");
+    let proxy = Proxy::start(upstream.address, "");
+    for (head, status) in [
+        ("POST /drain HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://evil.example", 403),
+        ("POST /snapshots/1/rollback HTTP/1.1\r\nhost: 127.0.0.1\r\nsec-fetch-site: cross-site", 403),
+        ("GET /config_dump HTTP/1.1\r\nhost: evil.example:9901", 403),
+        ("GET /ui/ HTTP/1.1\r\nhost: evil.example", 403),
+        ("GET /stats/prometheus HTTP/1.1\r\nhost: ringway.monitoring.svc", 200),
+        ("GET /config_dump HTTP/1.1\r\nhost: localhost:9901", 200),
+        ("POST /snapshots/1/rollback HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1", 200),
+    ] {
+        let said = answer(&proxy, head);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {said}");
+    }
+    assert!(answer(&proxy, "GET /stats HTTP/1.1\r\nhost: evil.example").contains("add it to `admin.hosts`"));
+}
+
+#[test]
+fn the_page_is_there_and_may_load_nothing_from_elsewhere() {
+    let upstream = Upstream::saying("hello");
+    let proxy = Proxy::start(upstream.address, "");
+    let page = proxy.ask("GET", "/ui/").unwrap();
+    assert!(page.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{page}");
+    assert!(page.contains("x-content-type-options: nosniff") && page.contains("<title>Ringway</title>"), "{page}");
+    assert!(proxy.ask("GET", "/ui/main.js").unwrap().contains("content-type: text/javascript"));
+    assert!(proxy.ask("GET", "/ui/..%2fCargo.toml").unwrap().starts_with("HTTP/1.1 404"));
+    assert!(proxy.ask("GET", "/ui").unwrap().contains("location: /ui/"));
+}
+
+#[test]
+fn figures_come_as_events_and_in_a_terminal() {
+    let upstream = Upstream::saying("hello");
+    let proxy = Proxy::start(upstream.address, "");
+    Client::connect(proxy.web).get("/").unwrap();
+    let mut events = TcpStream::connect(proxy.admin).unwrap();
+    events.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    events.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut told = String::new();
+    let mut buffer = [0; 4096];
+    while !(told.contains("\"downstream_rq_total\":1") && told.contains("\n\n")) {
+        let len = events.read(&mut buffer).unwrap();
+        assert!(len > 0, "{told}");
+        told.push_str(&String::from_utf8_lossy(&buffer[..len]));
+    }
+    assert!(told.contains("content-type: text/event-stream") && told.contains("data: {"), "{told}");
+    let admin = proxy.admin.to_string();
+    let top = Command::new(env!("CARGO_BIN_EXE_ringway")).args(["top", "--once", "--admin", &admin]).output().unwrap();
+    let said = String::from_utf8(top.stdout).unwrap();
+    assert!(top.status.success() && said.contains("LISTENER") && said.contains("app  "), "{said}");
+    assert!(!said.contains('\x1b'), "{said}");
+}

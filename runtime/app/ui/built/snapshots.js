@@ -1,0 +1,51 @@
+import { ask, card, el, short, table } from "./dom.js";
+import { each, latest } from "./feed.js";
+export function snapshots(view) {
+    const list = el("div");
+    const detail = el("div");
+    view.replaceChildren(card("Configurations", list), detail);
+    const compare = async (to) => {
+        const answer = await fetch(`/snapshots/${to}/diff`);
+        const lines = (await answer.text()).split("\n").map((line) => el("span", { class: line.startsWith("+") ? "added" : line.startsWith("-") ? "gone" : undefined }, `${line}\n`));
+        detail.replaceChildren(card(`What generation ${to} changed`, el("pre", {}, ...lines)));
+    };
+    const show = async () => {
+        const { snapshots } = await ask("/snapshots");
+        list.replaceChildren(table([
+            { name: "generation", number: true, show: (one) => one.generation },
+            { name: "", show: (one) => one.in_force && el("span", { class: "good" }, "in force") },
+            { name: "since", show: (one) => new Date(one.published_at * 1000).toLocaleString() },
+            { name: "from", long: true, show: (one) => one.origin },
+            { name: "listeners", number: true, show: (one) => short(one.listeners) },
+            { name: "routes", number: true, show: (one) => short(one.routes) },
+            { name: "clusters", number: true, show: (one) => short(one.clusters) },
+            { name: "", show: (one) => el("button", { type: "button", click: () => void compare(one.generation) }, "diff") },
+            { name: "", show: (one) => !one.in_force && el("button", { type: "button", "data-rollback": one.generation, click: () => confirm(one) }, "roll back") },
+        ], [...snapshots].reverse()));
+    };
+    const confirm = (one) => {
+        const dialog = el("dialog", { "aria-label": "Roll back" });
+        const close = () => dialog.remove();
+        const roll = async () => {
+            close();
+            const answer = await fetch(`/snapshots/${one.generation}/rollback`, { method: "POST" });
+            const said = (await answer.text()).trim();
+            detail.replaceChildren(card(answer.ok ? "Rolled back" : "Not rolled back", el("p", { class: answer.ok ? "good" : "bad" }, said)));
+            await show();
+        };
+        dialog.append(el("p", {}, `Put generation ${one.generation} (${one.origin}) in force again?`), el("div", { class: "bar-row" }, el("button", { type: "button", id: "confirm", click: () => void roll() }, "Roll back"), el("button", { type: "button", click: close }, "Cancel")));
+        dialog.addEventListener("close", close);
+        document.body.append(dialog);
+        dialog.showModal();
+    };
+    let generation;
+    const fail = (error) => list.replaceChildren(el("p", { class: "bad" }, error.message));
+    show().catch(fail);
+    return each(() => {
+        const now = latest()?.told.server.generation;
+        if (now !== generation) {
+            generation = now;
+            show().catch(fail);
+        }
+    });
+}
