@@ -177,7 +177,7 @@ impl Process {
                 }
                 () = at(health_due) => self.control()?.health_round().await,
                 _ = signals.hangup.recv() => reload.ask(),
-                _ = signals.reopen.recv() => self.control()?.planner.logs().reopen(),
+                _ = signals.reopen.recv() => self.control()?.reopen_logs(),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 () = tokio::time::sleep(REAP), if retired => self.control()?.reap(),
@@ -196,7 +196,9 @@ impl Process {
 
     async fn answer(&mut self, ask: Ask) -> Result<After> {
         let control = self.control.as_mut().context("the process has ended")?;
+        control.audit.actor = ask.by;
         let (answer, after) = admin::answer(control, &mut self.names, ask.what).await;
+        control.audit.actor = None;
         // Whoever asked may have gone.
         drop(ask.reply.send(answer));
         Ok(after)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use ringway_config::compile;
 use ringway_telemetry::{NameFilter, Query};
+use serde_json::json;
 
 use super::pages;
 use super::{Answer, What};
@@ -85,12 +86,19 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
             let outcome = control.apply("admin", Arc::from(text), names).await;
             nothing(verdict(outcome.map(|published| published.generation)))
         }
-        What::Reload => (Answer::text(StatusCode::ACCEPTED, "reloading; see /snapshots"), After::Reload),
+        What::Audit => nothing(Answer::json(&control.audit.recent())),
+        What::Reload => {
+            control.audit.note("reload", json!({}), Ok(()));
+            (Answer::text(StatusCode::ACCEPTED, "reloading; see /snapshots"), After::Reload)
+        }
         What::Drain => {
             control.drain().await;
             nothing(Answer::text(StatusCode::OK, "draining; /quitquitquit or SIGTERM ends the process"))
         }
-        What::Quit => (Answer::text(StatusCode::OK, "ending"), After::Quit),
+        What::Quit => {
+            control.audit.note("quit", json!({}), Ok(()));
+            (Answer::text(StatusCode::OK, "ending"), After::Quit)
+        }
         What::Traces(query) => nothing(traces(control, &query)),
         What::Trace(id) => nothing(trace(control, &id)),
         What::Explain { asked, json } => nothing(explained(control, &asked, json).await),
@@ -100,7 +108,7 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
             body: super::live::told(control).await.to_string(),
         }),
         What::ReopenLogs => {
-            control.planner.logs().reopen();
+            control.reopen_logs();
             nothing(Answer::text(StatusCode::OK, "reopening"))
         }
     }

@@ -1,19 +1,31 @@
 //! Who may ask: no web page of another site, not even one whose name leads here (DNS rebinding).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::control::Actor;
+
 /// Pages that say nothing that a stranger may not know, for whoever scrapes or probes by a name.
 const OPEN: [&str; 2] = ["/ready", "/stats/prometheus"];
 
+tokio::task_local! {
+    /// Who makes the request that is being answered.
+    pub(super) static ACTOR: Actor;
+}
+
 /// Lets a request through that a person or a program has made, and not another site's page.
-pub(super) async fn guard(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(hosts): State<Arc<[String]>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     let refuse = |why: String| (StatusCode::FORBIDDEN, why).into_response();
     let headers = request.headers();
     let changes = ![Method::GET, Method::HEAD].contains(request.method());
@@ -30,7 +42,8 @@ pub(super) async fn guard(State(hosts): State<Arc<[String]>>, request: Request, 
             ));
         }
     }
-    next.run(request).await
+    let agent = request.headers().get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into());
+    ACTOR.scope(Actor { peer, agent }, next.run(request)).await
 }
 
 /// Browsers say where a request that changes something comes from (Fetch, section 3.1; Fetch Metadata).

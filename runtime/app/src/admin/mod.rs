@@ -25,6 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use answer::{After, answer};
 
+use crate::control::Actor;
+
 /// What is asked, by page.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -49,11 +51,14 @@ pub(crate) enum What {
     Trace(String),
     Explain { asked: String, json: bool },
     Live,
+    Audit,
 }
 
 /// A request with the way back.
 pub(crate) struct Ask {
     pub(crate) what: What,
+    /// Who asks, if it was not the process itself.
+    pub(crate) by: Option<Actor>,
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
@@ -131,11 +136,13 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks, hosts: &[St
         .route("/ui", get(ui::to_index))
         .route("/ui/", get(ui::index))
         .route("/ui/{file}", get(ui::file))
+        .route("/audit", get(|s: State<Asks>| ask(s, What::Audit)))
         .route("/live", get(|s: State<Asks>| ask(s, What::Live)))
         .route("/events", get(move || async move { feed.follow() }))
         .layer(middleware::from_fn_with_state(Arc::from(hosts), guard::guard))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
         .with_state(asks);
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(TcpListener::from_std(socket)?, routes).await?;
     Ok(())
 }
@@ -159,6 +166,7 @@ async fn ask(State(asks): State<Asks>, what: What) -> Response {
 /// What the control plane says; nothing when it has ended.
 async fn answered(asks: &Asks, what: What) -> Option<Answer> {
     let (reply, answer) = oneshot::channel();
-    asks.send(Ask { what, reply }).await.ok()?;
+    let by = guard::ACTOR.try_with(Clone::clone).ok();
+    asks.send(Ask { what, by, reply }).await.ok()?;
     answer.await.ok()
 }

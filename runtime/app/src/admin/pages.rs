@@ -26,6 +26,7 @@ GET  /config_dump                the configuration in force, defaults filled in
 GET  /snapshots                  the last configurations
 GET  /snapshots/N                the text of one
 GET  /snapshots/N/diff           what it changed (?from=M)
+GET  /audit                      who has changed what
 GET  /traces                     traced requests (?kind=recent|slow|failed, ?limit=N)
 GET  /traces/ID                  the spans of a trace
 POST /explain                    what would become of a request, and why (docs/explain.md)

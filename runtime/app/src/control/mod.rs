@@ -1,6 +1,7 @@
 //! The control plane: one thread that reads, compiles, prepares and publishes.
 
 mod access_log;
+mod audit;
 mod endpoints;
 mod exporters;
 mod health;
@@ -21,12 +22,14 @@ use ringway_api::Address;
 use ringway_config::{Catalog, Published, Snapshot, Store, compile};
 use ringway_proxy::Plan;
 use ringway_telemetry::{Format, Registry};
+use serde_json::json;
 
 use crate::catalog::{BALANCERS, FILTERS, PROTOCOL_SPECS};
 use crate::names::Names;
 use crate::watched::Watched;
 use crate::workers::{Command, Workers};
 
+pub(crate) use audit::{Actor, Audit};
 pub(crate) use endpoints::EndpointFiles;
 use endpoints::WatchedEndpoints;
 use exporters::Exporters;
@@ -83,6 +86,8 @@ pub(crate) struct Control {
     pub(crate) endpoints: WatchedEndpoints,
     /// What takes telemetry away.
     pub(crate) exporters: Exporters,
+    /// Who has changed what.
+    pub(crate) audit: Audit,
 }
 
 impl Control {
@@ -100,6 +105,7 @@ impl Control {
             retired: Vec::new(),
             watched: Watched::default(),
             exporters: Exporters::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -123,7 +129,26 @@ impl Control {
             }
             Err(_) => cells.update_rejected.inc(),
         }
+        self.note_change("apply", origin, old.as_deref(), &outcome);
         outcome
+    }
+
+    fn note_change(
+        &mut self,
+        action: &str,
+        origin: &str,
+        before: Option<&Published>,
+        outcome: &Result<Arc<Published>>,
+    ) {
+        let details = match outcome {
+            Ok(published) => json!({
+                "origin": origin,
+                "generation": published.generation,
+                "changed": audit::changes(before.map(|before| &*before.snapshot), &published.snapshot),
+            }),
+            Err(_) => json!({ "origin": origin }),
+        };
+        self.audit.note(action, details, outcome.as_ref().map(drop).map_err(|error| format!("{error:#}")));
     }
 
     /// Publishes a snapshot of the history again.
@@ -136,7 +161,10 @@ impl Control {
         };
         let origin = format!("rollback to generation {generation} ({})", wanted.origin);
         let (text, snapshot) = (Arc::clone(&wanted.text), Arc::clone(&wanted.snapshot));
-        let published = self.find_and_publish(&origin, text, snapshot, names).await?;
+        let before = self.store.current();
+        let outcome = self.find_and_publish(&origin, text, snapshot, names).await;
+        self.note_change("rollback", &origin, before.as_deref(), &outcome);
+        let published = outcome?;
         self.registry.config.control().rollback.inc();
         Ok(published)
     }
@@ -179,6 +207,8 @@ impl Control {
         let sockets =
             sockets.inspect_err(|_| self.registry.listener_manager.control().listener_create_failure.inc())?;
         self.planner.open_logs(&snapshot)?;
+        let audit_file = self.audit.prepare(&snapshot)?;
+        self.audit.follow(&snapshot, audit_file);
         self.planner.use_contexts(contexts);
         self.watch_files();
         self.warm_up(&snapshot).await;
@@ -283,10 +313,21 @@ impl Control {
         !self.retired.is_empty() || self.store.retired() > 0
     }
 
+    /// Opens the files of logs again, by their names.
+    pub(crate) fn reopen_logs(&mut self) {
+        self.planner.logs().reopen();
+        let outcome = self.audit.reopen().map_err(|error| format!("{error:#}"));
+        if let Err(error) = &outcome {
+            eprintln!("ringway: the old audit log stays in use: {error}");
+        }
+        self.audit.note("reopen_logs", json!({}), outcome);
+    }
+
     /// Tells workers to stop listening and to end their connections in order.
     pub(crate) async fn drain(&mut self) {
         if self.phase == Phase::Live {
             self.phase = Phase::Draining;
+            self.audit.note("drain", json!({}), Ok(()));
             crate::notify::stopping();
             for number in 0..self.workers.count() {
                 self.workers.tell(number, Command::Drain).await;
@@ -306,6 +347,7 @@ impl Control {
         let stopped = self.workers.stop().await.context("a worker failed");
         self.planner.take_last_reports(&self.exporters);
         self.exporters.flush().await;
+        self.audit.finish();
         let flushed = self.planner.into_logs().shutdown(Duration::from_secs(2));
         if !flushed {
             eprintln!("ringway: access logs could not be flushed in time");

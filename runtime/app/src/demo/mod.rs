@@ -44,6 +44,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     println!("Try:  curl -i http://{listen}/            95 % v1, 5 % v2");
     println!("      curl -i http://{listen}/api/        round robin over both");
     println!("      curl -i http://{listen}/slow        times out after 200 ms: 504");
+    println!("      http://{admin}/ui/                  the live view, in a browser");
     println!("      curl http://{admin}/                the admin API");
     println!("      edit {} and watch the change take effect", file.0.display());
     println!("Ctrl-C ends it.\n");
@@ -57,6 +58,7 @@ fn config(args: &DemoArgs, stable: &SocketAddr, canary: &SocketAddr) -> String {
     format!(
         r#"# Written by `ringway demo`. Change it while the demo runs.
 admin: {{ address: "{admin}" }}
+tracing: {{ service_name: demo, sampling: {{ random: 1% }}, tail: {{ errors: true }} }}
 listeners:
   - name: demo
     address: "{listen}"

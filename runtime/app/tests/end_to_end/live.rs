@@ -70,3 +70,36 @@ fn figures_come_as_events_and_in_a_terminal() {
     assert!(top.status.success() && said.contains("LISTENER") && said.contains("app  "), "{said}");
     assert!(!said.contains('\x1b'), "{said}");
 }
+
+#[test]
+fn who_has_changed_what_is_noted() {
+    let upstream = Upstream::saying("hello");
+    let log = std::env::temp_dir().join(format!("ringway-audit-{}.json", std::process::id()));
+    let path = log.display().to_string();
+    let proxy = Proxy::start_with(|_, web, _, admin| {
+        let listener = format!("name: web, address: '{web}', protocol: http1, routes: {{ virtual_hosts: [] }}");
+        let config =
+            crate::edge::config(admin, &[listener], &[format!("name: app, endpoints: ['{}']", upstream.address)]);
+        config.replace(&format!("address: '{admin}'"), &format!("address: '{admin}', audit_log: '{path}'"))
+    });
+    let bad = "clusters: [{ name: app }]";
+    let head = format!("POST /config HTTP/1.1\r\nhost: localhost\r\nuser-agent: me\r\ncontent-length: {}", bad.len());
+    let mut stream = TcpStream::connect(proxy.admin).unwrap();
+    stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n{bad}").as_bytes()).unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+    proxy.ask("POST", "/snapshots/1/rollback").unwrap();
+    crate::proxy::eventually("three lines are there", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.lines().count() == 3)
+    });
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |line: usize, key: &str| lines[line][key].clone();
+    assert_eq!((of(0, "action"), of(0, "by"), of(0, "result")), ("apply".into(), "the process".into(), "done".into()));
+    assert_eq!(lines[0]["changed"]["clusters"]["added"][0], "app");
+    assert_eq!((of(1, "result"), lines[1]["by"]["agent"].clone()), ("refused".into(), "me".into()));
+    assert!(lines[1]["error"].as_str().unwrap().contains("exactly one of"), "{text}");
+    assert!(lines[1]["by"]["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{text}");
+    assert_eq!((of(2, "action"), of(2, "generation")), ("rollback".into(), 2.into()));
+    assert!(proxy.ask("GET", "/audit").unwrap().contains("\"not_written\": 0"));
+}

@@ -107,11 +107,15 @@ pub struct Admin {
     /// make a name of its own lead here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// A file that says who has changed what: a JSON object for each change of the configuration and each admin request
+    /// that does something. The last of them are at `/audit` in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: "127.0.0.1:9901".into(), hosts: Vec::new() }
+        Self { address: "127.0.0.1:9901".into(), hosts: Vec::new(), audit_log: None }
     }
 }
 
