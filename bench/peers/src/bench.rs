@@ -89,18 +89,19 @@ impl Bench {
 
     fn site(&self, mode: Mode, listen: SocketAddr, admin: SocketAddr, dir: &Path) -> Site {
         let upstream = match mode {
-            Mode::Http | Mode::Unix | Mode::Mesh | Mode::Tls | Mode::Three => self.addresses.http,
             Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,
+            _ => self.addresses.http,
         };
         let (unix, certificate) = (self.addresses.unix(), self.certificate.clone());
-        Site { mode, listen, admin, upstream, hosts: Vec::new(), unix, certificate, dir: dir.to_owned() }
+        let collector = self.addresses.h2c;
+        Site { mode, listen, admin, upstream, collector, hosts: Vec::new(), unix, certificate, dir: dir.to_owned() }
     }
 
     /// Where a client goes that uses no proxy.
     fn direct(&self, mode: Mode) -> SocketAddr {
         match mode {
-            Mode::Http | Mode::Unix | Mode::Mesh | Mode::Three => self.addresses.http,
+            Mode::Http | Mode::Unix | Mode::Mesh | Mode::Logged | Mode::Traced(_) | Mode::Three => self.addresses.http,
             Mode::Tcp | Mode::Dubbo => self.addresses.tcp,
             Mode::Tls => self.addresses.tls,
             Mode::H2c | Mode::Grpc => self.addresses.h2c,

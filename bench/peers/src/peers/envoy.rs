@@ -53,8 +53,20 @@ fn config(site: &Site) -> String {
         _ => {}
     }
     let filter = match site.mode {
-        Mode::Tcp => TCP_FILTER,
-        _ => HTTP_FILTER,
+        Mode::Tcp => TCP_FILTER.to_owned(),
+        Mode::Logged => {
+            let path = site.dir.join("access.log");
+            HTTP_FILTER.replace("          route_config:", &access_log(&path.display().to_string()))
+        }
+        // Sampling goes by the request's id.
+        Mode::Traced(percent) => HTTP_FILTER
+            .replace("generate_request_id: false", "generate_request_id: true")
+            .replace("          route_config:", &tracing(percent)),
+        _ => HTTP_FILTER.to_owned(),
+    };
+    let collector = match site.mode {
+        Mode::Traced(_) => collector(site.collector.port()),
+        _ => String::new(),
     };
     let tls = if site.mode == Mode::Tls { downstream_tls(&site.certificate) } else { String::new() };
     let cluster = if site.mode.is_h2c() { H2_CLUSTER } else { "" };
@@ -80,6 +92,77 @@ fn config(site: &Site) -> String {
       endpoints:
       - lb_endpoints:
         - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }} }}
+{collector}"
+    )
+}
+
+/// The members that JSON logs of Ringway have by default.
+fn access_log(path: &str) -> String {
+    let members: String = [
+        ("start_time", "%START_TIME%"),
+        ("method", "%REQ(:METHOD)%"),
+        ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
+        ("protocol", "%PROTOCOL%"),
+        ("authority", "%REQ(:AUTHORITY)%"),
+        ("response_code", "%RESPONSE_CODE%"),
+        ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
+        ("response_flags", "%RESPONSE_FLAGS%"),
+        ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+        ("bytes_received", "%BYTES_RECEIVED%"),
+        ("bytes_sent", "%BYTES_SENT%"),
+        ("duration", "%DURATION%"),
+        ("route_name", "%ROUTE_NAME%"),
+        ("upstream_cluster", "%UPSTREAM_CLUSTER%"),
+        ("upstream_host", "%UPSTREAM_HOST%"),
+        ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
+        ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
+        ("upstream_request_attempt_count", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+        ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+        ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
+        ("connection_id", "%CONNECTION_ID%"),
+        ("request_id", "%REQ(X-REQUEST-ID)%"),
+        ("user_agent", "%REQ(USER-AGENT)%"),
+        ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
+    ]
+    .iter()
+    .map(|(name, value)| format!("                  {name}: \"{value}\"\n"))
+    .collect();
+    format!(
+        r#"          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: "{path}"
+              log_format:
+                json_format:
+{members}          route_config:"#
+    )
+}
+
+fn tracing(percent: u8) -> String {
+    format!(
+        r#"          tracing:
+            random_sampling: {{ value: {percent} }}
+            provider:
+              name: envoy.tracers.opentelemetry
+              typed_config:
+                "@type": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig
+                service_name: bench
+                grpc_service: {{ envoy_grpc: {{ cluster_name: collector }}, timeout: 1s }}
+          route_config:"#
+    )
+}
+
+fn collector(port: u16) -> String {
+    format!(
+        "  - name: collector
+    type: STATIC
+    connect_timeout: 5s
+{H2_CLUSTER}    load_assignment:
+      cluster_name: collector
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}
 "
     )
 }

@@ -72,6 +72,10 @@ pub(crate) enum Mode {
     Unix,
     /// HTTP/1.1 with routes, policies and filters as a mesh has them.
     Mesh,
+    /// HTTP/1.1 with a JSON access log of every request.
+    Logged,
+    /// HTTP/1.1 with so many of a hundred requests traced, their spans sent to a collector by OTLP over gRPC.
+    Traced(u8),
     Tcp,
     /// Dubbo2 on both sides.
     Dubbo,
@@ -117,6 +121,8 @@ pub(crate) struct Site {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) upstream: SocketAddr,
+    /// Takes gRPC calls: what telemetry is sent to.
+    pub(crate) collector: SocketAddr,
     /// The hosts of [`Mode::Three`].
     pub(crate) hosts: Vec<SocketAddr>,
     /// Where HTTP/1.1 is served too.
@@ -175,6 +181,7 @@ pub(crate) mod tests {
             listen: at(1),
             admin: at(2),
             upstream: at(3),
+            collector: at(3),
             hosts: vec![at(4), at(5), at(6)],
             unix,
             certificate,

@@ -77,7 +77,7 @@ pub(crate) const ROUTE_ALL: &str =
 pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
     let Site { listen, admin, upstream, unix, certificate, .. } = site;
     let (protocol, cluster) = match site.mode {
-        Mode::Http | Mode::Unix | Mode::Mesh | Mode::Three => ("http1", "http1"),
+        Mode::Http | Mode::Unix | Mode::Mesh | Mode::Logged | Mode::Traced(_) | Mode::Three => ("http1", "http1"),
         Mode::Tcp => ("tcp", "tcp"),
         Mode::Dubbo => ("dubbo", "dubbo"),
         Mode::Tls => ("auto", "http1"),
@@ -89,6 +89,10 @@ pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
         listener += &format!(
             "    tls: {{ certificates: [ {{ cert: \"{chain}\", key: \"{key}\" }} ], alpn: [h2, http/1.1] }}\n"
         );
+    }
+    if site.mode == Mode::Logged {
+        let path = site.dir.join("access.log");
+        listener += &format!("    access_log: {{ path: \"{}\", format: json }}\n", path.display());
     }
     listener += &match site.mode {
         Mode::Tcp => "    cluster: app\n".to_owned(),
@@ -103,8 +107,16 @@ pub(crate) fn config(site: &Site, virtual_hosts: &str) -> String {
         Mode::Unix => format!("unix:{}", unix.display()),
         _ => upstream.to_string(),
     };
+    let telemetry = match site.mode {
+        Mode::Traced(percent) => format!(
+            "tracing: {{ service_name: bench, exporters: [collector], sampling: {{ random: {percent}% }} }}\n\
+             exporters: [ {{ name: collector, otlp: {{ endpoint: \"http://{}\" }} }} ]\n",
+            site.collector
+        ),
+        _ => String::new(),
+    };
     format!(
-        "workers: 1\nadmin: {{ address: \"{admin}\" }}\nlisteners:\n  - name: web\n    address: \"{listen}\"\n{listener}\
+        "{telemetry}workers: 1\nadmin: {{ address: \"{admin}\" }}\nlisteners:\n  - name: web\n    address: \"{listen}\"\n{listener}\
          clusters:\n  - {{ name: app, protocol: {cluster}, endpoints: [\"{endpoint}\"] }}\n"
     )
 }

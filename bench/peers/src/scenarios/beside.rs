@@ -40,6 +40,35 @@ pub(crate) const MESH_H1_1K_C64: Beside = Beside {
     ratio: &metric::FEATURE_RATIO,
 };
 
+pub(crate) const LOGGED_H1_1K_C64: Beside = Beside {
+    name: "logged-h1-1k-c64",
+    about: "HTTP/1.1, 1 KB replies, with a JSON access log of every request (24 members); 64 connections, closed loop. Each \
+            round measures the same proxy without it right after.",
+    over: Over::Logged,
+    columns: FEATURES,
+    other: &metric::BARE_CPU_US,
+    ratio: &metric::FEATURE_RATIO,
+};
+
+pub(crate) const TRACED_1_H1_1K_C64: Beside = Beside {
+    name: "traced-1-h1-1k-c64",
+    about: "HTTP/1.1, 1 KB replies, with 1 % of the requests traced and their spans sent by OTLP over gRPC; 64 connections, \
+            closed loop. Each round measures the same proxy without it right after.",
+    over: Over::Traced(1),
+    columns: FEATURES,
+    other: &metric::BARE_CPU_US,
+    ratio: &metric::FEATURE_RATIO,
+};
+
+pub(crate) const TRACED_100_H1_1K_C64: Beside = Beside {
+    name: "traced-100-h1-1k-c64",
+    about: "The same with every request traced.",
+    over: Over::Traced(100),
+    columns: FEATURES,
+    other: &metric::BARE_CPU_US,
+    ratio: &metric::FEATURE_RATIO,
+};
+
 /// The columns of what is measured against the bare proxy.
 const FEATURES: &[&Metric] = &[
     &metric::CPU_US,

@@ -60,6 +60,10 @@ pub(super) enum Over {
     Tls,
     /// The same with a new connection for every request.
     FreshTls,
+    /// The proxy writes an access log.
+    Logged,
+    /// The proxy traces so many of a hundred requests.
+    Traced(u8),
 }
 
 pub(super) const GET_1K: H1 = H1 { ask: Ask::Get("/1k", 1024), over: Over::Plain };
@@ -117,6 +121,8 @@ impl H1 {
             (_, Over::Plain) => Mode::Http,
             (_, Over::UnixUpstream) => Mode::Unix,
             (_, Over::Mesh) => Mode::Mesh,
+            (_, Over::Logged) => Mode::Logged,
+            (_, Over::Traced(percent)) => Mode::Traced(percent),
             (_, Over::Tls | Over::FreshTls) => Mode::Tls,
         }
     }
@@ -129,7 +135,7 @@ impl H1 {
             Ask::Dubbo => (message::dubbo::calls(), Expect::Fixed(message::dubbo::answers_len() as u64)),
         };
         let tls = match self.over {
-            Over::Plain | Over::UnixUpstream | Over::Mesh => None,
+            Over::Plain | Over::UnixUpstream | Over::Mesh | Over::Logged | Over::Traced(_) => None,
             Over::Tls | Over::FreshTls => Some(bench.certificate.client(certificate::H1)?),
         };
         Ok(Plan { target, request: Arc::from(request), expect, tls, fresh: self.over == Over::FreshTls })
