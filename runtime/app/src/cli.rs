@@ -10,6 +10,7 @@ use ringway_io::Executor;
 
 use crate::control::{CATALOG, check_files};
 use crate::explain::{self, AskedFor};
+use crate::tapping::{self, RecordArgs, TapArgs};
 use crate::top::{self, TopArgs};
 use crate::{demo, run};
 
@@ -45,6 +46,10 @@ enum Command {
     },
     /// Show what goes through a running process, each second. Ctrl-C ends it.
     Top(TopArgs),
+    /// Print the requests of a running process as they end.
+    Tap(TapArgs),
+    /// Write the requests of a running process into a file that can be played again.
+    Record(RecordArgs),
     /// Print the JSON Schema of configurations.
     Schema,
     /// Run a proxy in front of upstreams of its own, with traffic, to look at. Ctrl-C ends it.
@@ -86,6 +91,8 @@ impl Cli {
             Command::Check(config) => check(&config),
             Command::Explain { from, asked, json } => explained(&from, &asked, json),
             Command::Top(args) => top::run(&args),
+            Command::Tap(args) => tapping::tap(&args),
+            Command::Record(args) => tapping::record(&args),
             Command::Schema => {
                 println!("{}", serde_json::to_string_pretty(&json_schema(&CATALOG))?);
                 Ok(())

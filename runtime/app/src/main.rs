@@ -13,6 +13,7 @@ mod notify;
 mod rlimits;
 mod run;
 mod security;
+mod tapping;
 mod top;
 mod watched;
 mod workers;

@@ -129,6 +129,7 @@ impl Process {
         let mut reports_round = Instant::now();
         loop {
             let retired = self.control()?.has_retired();
+            let taps_due = self.control()?.planner.taps.due();
             let health_due = self.control()?.planner.health.due();
             tokio::select! {
                 update = source.next() => match update {
@@ -165,6 +166,7 @@ impl Process {
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
                 () = next_round(&reports, reports_round, REPORTS_PAUSE) => {
+                    self.control()?.close_taps().await;
                     match self.control()?.reports_round() {
                         // At once, but others have their turn.
                         true => reports.notify_one(),
@@ -175,6 +177,7 @@ impl Process {
                     self.control()?.health_round().await;
                     health_round = Instant::now();
                 }
+                () = at(taps_due) => self.control()?.close_taps().await,
                 () = at(health_due) => self.control()?.health_round().await,
                 _ = signals.hangup.recv() => reload.ask(),
                 _ = signals.reopen.recv() => self.control()?.reopen_logs(),

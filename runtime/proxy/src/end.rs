@@ -9,7 +9,7 @@ use ringway_api::{
     ResponseFlags, ResponseHead, StreamCx, StreamEnd, Time, Version,
 };
 use ringway_config::Route;
-use ringway_telemetry::{Captured, Field, StreamRecord};
+use ringway_telemetry::{Captured, Field, FieldPair, StreamRecord};
 
 use crate::attempt::{RequestProgress, Tries};
 use crate::dialect::Dialect;
@@ -50,6 +50,8 @@ struct Captures {
     dialect: Dialect,
     request: Captured,
     response: Captured,
+    /// All fields of request and response, where somebody wants them all.
+    fields: [Box<[FieldPair]>; 2],
     header_bytes: (usize, usize),
     /// Of a gRPC call: what the response's head says.
     grpc_status: Option<u32>,
@@ -109,6 +111,7 @@ impl<I: Io> StreamGuard<I> {
             version: Some(head.version),
             dialect: if calls { Dialect::of(head) } else { Dialect::Http },
             request: Captured::capture(sinks.request_headers(), find),
+            fields: [sinks.fields(&head.headers), Box::default()],
             header_bytes: (head.headers.wire_len(), 0),
             ..Captures::default()
         }));
@@ -187,6 +190,7 @@ impl<I: Io> StreamGuard<I> {
         if let (Some(sinks), Some(captures)) = (&self.view.sinks, &mut self.captured) {
             let find = |name: &http::HeaderName| head.headers.first(name.as_str());
             captures.response = Captured::capture(sinks.response_headers(), find);
+            captures.fields[1] = sinks.fields(&head.headers);
             captures.header_bytes.1 = head.headers.wire_len();
             if captures.dialect == Dialect::Grpc {
                 captures.grpc_status = grpc::status(&head.headers);
@@ -310,6 +314,7 @@ impl<I: Io> StreamGuard<I> {
             record.upstream_protocol = captures.spoken;
             record.upstream_transport_failure = captures.transport_failure;
             record.local_reply_body = captures.local_body;
+            [record.request_fields, record.response_fields] = captures.fields.each_ref().map(|fields| &**fields);
             record.request_headers = &captures.request;
             record.response_headers = &captures.response;
             record.request_headers_bytes = captures.header_bytes.0 as u64;

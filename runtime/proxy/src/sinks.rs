@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use ringway_api::Env;
-use ringway_telemetry::{Field, Further, Needs, Sinks, StreamRecord, StreamSink};
+use ringway_api::{Env, Headers};
+use ringway_telemetry::{Field, FieldPair, Further, Needs, Sinks, StreamRecord, StreamSink};
 
 /// The sinks of a chain. There is at least one.
 pub(crate) struct ChainSinks {
@@ -46,6 +46,14 @@ impl ChainSinks {
     /// A random number, if it is wanted.
     pub(crate) fn id(&self, field: Field, env: &dyn Env) -> Option<u128> {
         self.needs().has(field).then(|| u128::from(env.random()) << 64 | u128::from(env.random()))
+    }
+
+    /// All fields of a message, if they are wanted.
+    pub(crate) fn fields(&self, headers: &Headers) -> Box<[FieldPair]> {
+        match self.needs().has(Field::AllHeaders) {
+            true => headers.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            false => Box::default(),
+        }
     }
 
     /// Tells all of them of something else than an end.

@@ -23,5 +23,5 @@ pub use filter::{Comparison, HeaderTest, LogFilter, Share, TestFn};
 pub use format::{DEFAULT_JSON, DEFAULT_TEXT, Format, FormatError, JsonValue};
 pub use needs::{Field, Needs};
 pub use operator::{names as operators, refused as refused_operators};
-pub use record::{Attempt, Captured, LogType, SpanId, StreamRecord, Timings, TraceIds};
+pub use record::{Attempt, Captured, FieldPair, LogType, SpanId, StreamRecord, Timings, TraceIds};
 pub use report::StreamReport;

@@ -20,12 +20,14 @@ mod ring;
 mod set;
 mod sink;
 mod stats;
+mod tap;
 mod trace;
 
 pub use access_log::{
     ATTRIBUTES, AddressOf, AddressPart, Attempt, Attribute, AttributeValue, Captured, CertificateDetail, Comparison,
-    DEFAULT_JSON, DEFAULT_TEXT, Field, Format, FormatError, HeaderTest, JsonValue, LogFilter, LogType, Needs, Share,
-    Side, SpanId, StreamRecord, StreamReport, TestFn, TimePoint, Timings, TraceIds, operators, refused_operators,
+    DEFAULT_JSON, DEFAULT_TEXT, Field, FieldPair, Format, FormatError, HeaderTest, JsonValue, LogFilter, LogType,
+    Needs, Share, Side, SpanId, StreamRecord, StreamReport, TestFn, TimePoint, Timings, TraceIds, operators,
+    refused_operators,
 };
 pub use export::{ExportLog, LogEntry, LogExporter, LogPlan, LogRing, Logged, SpanExporter};
 pub use expose::{NameFilter, Query, Reading, Sample};
@@ -41,6 +43,7 @@ pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
     ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, TracingStats, WorkerStats,
 };
+pub use tap::{TapRing, TapSink, Tapped};
 pub(crate) use trace::grpc_failed;
 pub use trace::{
     Child, Malformed, PROPAGATIONS, Parent, Propagation, Span, SpanEvent, SpanKind, SpanPlan, SpanStatus, SpanValue,

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use ringway_config::compile;
 use ringway_telemetry::{NameFilter, Query};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::pages;
 use super::{Answer, What};
@@ -86,6 +87,7 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
             let outcome = control.apply("admin", Arc::from(text), names).await;
             nothing(verdict(outcome.map(|published| published.generation)))
         }
+        What::Tap { asked, lines } => nothing(tapped(control, &asked, lines).await),
         What::Audit => nothing(Answer::json(&control.audit.recent())),
         What::Reload => {
             control.audit.note("reload", json!({}), Ok(()));
@@ -140,6 +142,18 @@ async fn explained(control: &Control, asked: &str, json: bool) -> Answer {
     match json {
         true => Answer::json(&serde_json::to_value(&explanation).unwrap_or_default()),
         false => Answer::text(StatusCode::OK, explain::text(&explanation)),
+    }
+}
+
+async fn tapped(control: &mut Control, asked: &str, lines: mpsc::Sender<String>) -> Answer {
+    let asked = if asked.trim().is_empty() { "{}" } else { asked };
+    let opened = match serde_json::from_str(asked) {
+        Ok(asked) => control.open_tap(asked, lines).await,
+        Err(error) => Err(anyhow::anyhow!("tap: {error}")),
+    };
+    match opened {
+        Ok(()) => Answer::text(StatusCode::OK, ""),
+        Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("{error:#}")),
     }
 }
 

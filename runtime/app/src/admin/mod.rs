@@ -7,6 +7,7 @@ pub(crate) mod client;
 mod guard;
 mod live;
 mod pages;
+mod tap;
 mod ui;
 
 use std::collections::HashMap;
@@ -52,6 +53,7 @@ pub(crate) enum What {
     Explain { asked: String, json: bool },
     Live,
     Audit,
+    Tap { asked: String, lines: mpsc::Sender<String> },
 }
 
 /// A request with the way back.
@@ -136,6 +138,7 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks, hosts: &[St
         .route("/ui", get(ui::to_index))
         .route("/ui/", get(ui::index))
         .route("/ui/{file}", get(ui::file))
+        .route("/tap", post(tap::open))
         .route("/audit", get(|s: State<Asks>| ask(s, What::Audit)))
         .route("/live", get(|s: State<Asks>| ask(s, What::Live)))
         .route("/events", get(move || async move { feed.follow() }))

@@ -29,6 +29,7 @@ GET  /snapshots/N/diff           what it changed (?from=M)
 GET  /audit                      who has changed what
 GET  /traces                     traced requests (?kind=recent|slow|failed, ?limit=N)
 GET  /traces/ID                  the spans of a trace
+POST /tap                        requests as they end (docs/tap.md)
 POST /explain                    what would become of a request, and why (docs/explain.md)
 POST /snapshots/N/rollback       put it in force again
 POST /config                     put the configuration in the body in force

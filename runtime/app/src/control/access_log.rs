@@ -163,16 +163,21 @@ pub(crate) fn check(log: &raw::AccessLog) -> Result<(), Keyed> {
 
 fn parts(log: &raw::AccessLog) -> Result<Parts, Keyed> {
     let format = format(&log.format, log.omit_empty_values).map_err(|why| ("format".to_owned(), why))?;
-    let compiled = |raw| {
-        let mut needs = Needs::default();
-        filter(raw, &mut needs, "filter", DEPTH).map(|filter| (filter, needs))
-    };
     let attribute = |(name, value): (&String, &String)| match Format::value(value) {
         Ok(format) => Ok((name.as_str().into(), format)),
         Err(error) => Err((format!("attributes.{name}"), error.to_string())),
     };
     let attributes = log.attributes.iter().map(attribute).collect::<Result<_, _>>()?;
-    Ok((format, attributes, log.filter.as_ref().map(compiled).transpose()?))
+    Ok((format, attributes, log.filter.as_ref().map(only_filter).transpose()?))
+}
+
+/// A filter by itself, with what it asks for.
+///
+/// # Errors
+/// The key, and what is wrong with it.
+pub(super) fn only_filter(raw: &raw::LogFilter) -> Result<(LogFilter, Needs), Keyed> {
+    let mut needs = Needs::default();
+    filter(raw, &mut needs, "filter", DEPTH).map(|filter| (filter, needs))
 }
 
 fn options(log: &raw::AccessLog) -> Result<FileOptions, Keyed> {

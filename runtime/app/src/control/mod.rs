@@ -10,6 +10,7 @@ mod hosts;
 mod limits;
 mod plan;
 mod publish;
+mod taps;
 mod tls;
 mod traces;
 mod tracing;
@@ -24,6 +25,7 @@ use ringway_config::{Catalog, Published, Snapshot, Store, compile};
 use ringway_proxy::Plan;
 use ringway_telemetry::{Format, Registry};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::catalog::{BALANCERS, FILTERS, PROTOCOL_SPECS};
 use crate::names::Names;
@@ -36,6 +38,7 @@ use endpoints::WatchedEndpoints;
 use exporters::Exporters;
 pub(crate) use hosts::{Addresses, Resolved};
 pub(crate) use plan::Planner;
+pub(crate) use taps::{TapAsked, WAITING as TAP_WAITING};
 pub(crate) use traces::Kind as TraceKind;
 
 /// What configurations may name.
@@ -241,6 +244,25 @@ impl Control {
     /// Takes what workers have reported of streams. True if there may be more.
     pub(crate) fn reports_round(&mut self) -> bool {
         self.planner.take_reports(&self.exporters)
+    }
+
+    /// Opens a tap: what it sees goes to `lines`.
+    ///
+    /// # Errors
+    /// What is wrong with the question, or that there are too many.
+    pub(crate) async fn open_tap(&mut self, asked: TapAsked, lines: mpsc::Sender<String>) -> Result<()> {
+        let current = self.store.current().context("no configuration is in force")?;
+        self.planner.taps.open(asked, &current.snapshot.raw.admin.redact, lines)?;
+        self.audit.note("tap", json!({}), Ok(()));
+        self.refresh().await;
+        Ok(())
+    }
+
+    /// Closes the taps that have seen enough.
+    pub(crate) async fn close_taps(&mut self) {
+        if self.planner.taps.close() {
+            self.refresh().await;
+        }
     }
 
     /// Decides about the health of hosts, and tells workers what has changed.

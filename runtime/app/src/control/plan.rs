@@ -21,6 +21,7 @@ use super::exporters::Exporters;
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::limits::Limits;
+use super::taps::Taps;
 use super::tls::Contexts;
 use super::tracing::Tracer;
 
@@ -33,6 +34,10 @@ pub(crate) struct Planner {
     logs: LogWriter,
     workers: usize,
     access_logs: Logs,
+    /// Requests that somebody looks on at.
+    pub(crate) taps: Taps,
+    /// The taps that the last plan knows.
+    tapped: Vec<u64>,
     reports: Arc<Notify>,
     limits: Limits,
     contexts: Contexts,
@@ -50,6 +55,8 @@ impl Planner {
         Self {
             health: Health::new(Arc::clone(&registry), workers),
             tracer: Tracer::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
+            taps: Taps::new(workers, Arc::clone(&reports)),
+            tapped: Vec::new(),
             access_logs: Logs::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
             reports,
             registry,
@@ -76,7 +83,7 @@ impl Planner {
 
     /// Takes what workers have reported of streams to where it is wanted. True if there may be more.
     pub(crate) fn take_reports(&mut self, exporters: &Exporters) -> bool {
-        let more = [self.tracer.round(exporters), self.access_logs.round(exporters)];
+        let more = [self.tracer.round(exporters), self.access_logs.round(exporters), self.taps.round()];
         more.contains(&true)
     }
 
@@ -136,7 +143,9 @@ impl Planner {
         let as_before = |(old, _): &(&Snapshot, &Plan)| {
             old.tracing.as_ref().map(Arc::as_ptr) == snapshot.tracing.as_ref().map(Arc::as_ptr)
         };
-        let traced_as_before = before.filter(as_before);
+        // And so it is where others look on.
+        let tapped = std::mem::replace(&mut self.tapped, self.taps.version());
+        let traced_as_before = before.filter(|_| tapped == self.tapped).filter(as_before);
         let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, traced_as_before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
@@ -267,6 +276,7 @@ impl Planner {
         };
         let mut sinks = Sinks::default();
         self.access_logs.add(listener, &mut sinks);
+        self.taps.add(&mut sinks);
         let tracing = match &chain.service {
             Service::Streams { .. } => self.tracer.of(&listener.name, &mut sinks),
             Service::Raw { .. } => None,

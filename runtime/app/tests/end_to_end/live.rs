@@ -103,3 +103,37 @@ fn who_has_changed_what_is_noted() {
     assert_eq!((of(2, "action"), of(2, "generation")), ("rollback".into(), 2.into()));
     assert!(proxy.ask("GET", "/audit").unwrap().contains("\"not_written\": 0"));
 }
+
+#[test]
+fn requests_are_tapped_and_recorded_without_their_secrets() {
+    let upstream = Upstream::saying("hello");
+    let proxy = Proxy::start(upstream.address, "");
+    let out = std::env::temp_dir().join(format!("ringway-record-{}.jsonl", std::process::id()));
+    let (admin, path) = (proxy.admin.to_string(), out.display().to_string());
+    let ringway = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        command.args(args).args(["--admin", &admin]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let not = r#"{"not": {"header": {"name": "x-quiet"}}}"#;
+    let tap = ringway(&["tap", "--limit", "2", "--filter", not]);
+    let mut record = ringway(&["record", "--limit", "1", "--out", &path]);
+    crate::proxy::eventually("both are open", || {
+        proxy.ask("GET", "/audit").unwrap().matches("\"action\": \"tap\"").count() == 2
+    });
+    let mut client = Client::connect(proxy.web);
+    for field in ["x-quiet: yes", "Authorization: Bearer hunter2", "cookie: hunter2"] {
+        client.send(format!("GET /a?b HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n").as_bytes());
+        client.response().unwrap();
+    }
+    let told = String::from_utf8(tap.wait_with_output().unwrap().stdout).unwrap();
+    assert!(record.wait().unwrap().success());
+    let recorded = std::fs::read_to_string(&out).unwrap();
+    std::fs::remove_file(&out).unwrap();
+    assert!(told.lines().count() == 2 && !told.contains("hunter2") && !told.contains("x-quiet"), "{told}");
+    assert!(told.contains(r#"["Authorization","[redacted]"]"#) && told.contains(r#""code":200"#), "{told}");
+    let line: serde_json::Value = serde_json::from_str(recorded.trim()).unwrap();
+    assert_eq!((&line["method"], &line["path"], &line["authority"]), (&"GET".into(), &"/a?b".into(), &"h".into()));
+    assert!(line.get("response").is_none(), "{recorded}");
+    let mut bad = ringway(&["tap", "--limit", "0"]);
+    assert!(!bad.wait().unwrap().success());
+}

@@ -111,11 +111,15 @@ pub struct Admin {
     /// that does something. The last of them are at `/audit` in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_log: Option<String>,
+    /// Fields whose values taps and recordings do not show, besides `authorization`, `proxy-authorization`, `cookie` and
+    /// `set-cookie`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: "127.0.0.1:9901".into(), hosts: Vec::new(), audit_log: None }
+        Self { address: "127.0.0.1:9901".into(), hosts: Vec::new(), audit_log: None, redact: Vec::new() }
     }
 }
 

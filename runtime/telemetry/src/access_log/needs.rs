@@ -49,6 +49,7 @@ pub enum Field {
     StreamId,
     UniqueId,
     Kind,
+    AllHeaders,
 }
 
 /// What a caller must capture of a stream for a format, and nothing else.

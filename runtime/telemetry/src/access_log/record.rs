@@ -93,6 +93,10 @@ pub struct StreamRecord<'a> {
     pub attempts: &'a [Attempt],
     /// Its place in a trace, if it is traced.
     pub trace: Option<TraceIds>,
+    /// All fields of the request, as they came; only where they are [asked for](crate::Field::AllHeaders).
+    pub request_fields: &'a [FieldPair],
+    /// All fields of the response, as they go out; likewise.
+    pub response_fields: &'a [FieldPair],
     /// The request's header values in the order of [`Needs::request_headers`](crate::Needs::request_headers).
     pub request_headers: &'a Captured,
     /// The response's header values in the order of [`Needs::response_headers`](crate::Needs::response_headers).
@@ -204,6 +208,9 @@ impl LogType {
     }
 }
 
+/// A field's name and value.
+pub type FieldPair = (Box<[u8]>, Box<[u8]>);
+
 /// Header values copied out of a message, at most 65,535 bytes of each.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
@@ -291,6 +298,8 @@ impl<'a> StreamRecord<'a> {
             unique_id: None,
             attempts: &[],
             trace: None,
+            request_fields: &[],
+            response_fields: &[],
             request_headers: Captured::none(),
             response_headers: Captured::none(),
             response_trailers: Captured::none(),

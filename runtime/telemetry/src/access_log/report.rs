@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 use ringway_api::{Address, ResponseFlags, TlsInfo, Version};
 
-use super::record::{Attempt, Captured, LogType, StreamRecord, Timings, TraceIds};
+use super::record::{Attempt, Captured, FieldPair, LogType, StreamRecord, Timings, TraceIds};
 
 /// Bytes of texts that a report keeps; of longer ones what fits.
 const TEXT_LIMIT: usize = 8 << 10;
@@ -39,6 +39,7 @@ pub struct StreamReport {
     text: Box<[u8]>,
     attempts: Box<[Attempt]>,
     trace: Option<TraceIds>,
+    fields: [Box<[FieldPair]>; 2],
     request_headers: Captured,
     response_headers: Captured,
     response_trailers: Captured,
@@ -104,6 +105,7 @@ impl StreamReport {
             text: text.into(),
             attempts: record.attempts.into(),
             trace: record.trace,
+            fields: [record.request_fields.into(), record.response_fields.into()],
             request_headers: record.request_headers.clone(),
             response_headers: record.response_headers.clone(),
             response_trailers: record.response_trailers.clone(),
@@ -114,7 +116,9 @@ impl StreamReport {
     pub(crate) fn heap_bytes(&self) -> usize {
         let captured = [&self.request_headers, &self.response_headers, &self.response_trailers];
         let captured: usize = captured.iter().map(|captured| captured.heap_bytes()).sum();
-        self.text.len() + size_of_val(&*self.attempts) + captured
+        let pairs = self.fields.iter().flat_map(|fields| fields.iter());
+        let pairs: usize = pairs.map(|pair| size_of_val(pair) + pair.0.len() + pair.1.len()).sum();
+        self.text.len() + size_of_val(&*self.attempts) + captured + pairs
     }
 
     /// The record.
@@ -184,6 +188,8 @@ impl StreamReport {
             filter_chain: utf8(filter_chain),
             attempts: &self.attempts,
             trace: self.trace,
+            request_fields: self.fields.first().map_or(&[], |fields| fields),
+            response_fields: self.fields.last().map_or(&[], |fields| fields),
             request_headers: &self.request_headers,
             response_headers: &self.response_headers,
             response_trailers: &self.response_trailers,
