@@ -79,6 +79,11 @@ impl RetryLimit {
         Some(RetryPermit(Arc::clone(&self.0)))
     }
 
+    /// Whether it follows the load; otherwise it is a number.
+    pub fn is_budget(&self) -> bool {
+        self.0.share.load(Relaxed) > 0
+    }
+
     /// Retries under way.
     pub fn active(&self) -> u32 {
         self.0.active.load(Relaxed)

@@ -51,7 +51,7 @@ pub(crate) async fn exchange<I: Io>(
                 return Err(failure);
             }
             Event::Due(permit) => {
-                match run.launch(Some(permit), deadline, tries) {
+                match run.launch(permit, deadline, tries) {
                     Err(failure) if run.flights.is_empty() => return Err(failure),
                     Ok(()) | Err(_) => {}
                 }
@@ -62,6 +62,7 @@ pub(crate) async fn exchange<I: Io>(
                 run.call.upstream.stats.upstream_rq_per_try_timeout.inc();
                 if run.rules.hedge && run.has_arrived() {
                     // The try goes on, whether there can be another one or not.
+                    run.reached = true;
                     let _another = run.schedule(None, deadline);
                     continue;
                 }
@@ -75,6 +76,8 @@ pub(crate) async fn exchange<I: Io>(
         if let Err(failure) = &outcome {
             flight.notes.mark.failed(failure.details());
         }
+        run.reached |=
+            !matches!(outcome, Err(Failure::Acquire(AcquireError::Connect { .. } | AcquireError::Handshake { .. })));
         let mut outcome = outcome.map_err(|failure| failed(run.call.upstream, &flight.host, failure));
         drop(flight);
         if !run.wants(&outcome) {
@@ -110,6 +113,8 @@ struct Run<'a, I: Io> {
     waiting: Option<Waiting>,
     /// So many were decided on.
     retries: u32,
+    /// Some host may have seen the request.
+    reached: bool,
     tried: Vec<Rc<Host>>,
 }
 
@@ -138,6 +143,7 @@ impl Refused {
 /// A retry in its pause.
 struct Waiting {
     timer: PooledTimer,
+    /// Its place among the cluster's retries, if it needs one.
     permit: Option<RetryPermit>,
 }
 
@@ -146,7 +152,7 @@ enum Event {
     /// The route's timeout.
     Deadline,
     /// The pause before a retry is over.
-    Due(RetryPermit),
+    Due(Option<RetryPermit>),
     /// A try did something.
     Step(usize, Step),
 }
@@ -160,7 +166,17 @@ impl<'a, I: Io> Run<'a, I> {
         } else {
             Kept::Once(Some(body))
         };
-        Self { call, rules, head, kept, flights: Vec::new(), waiting: None, retries: 0, tried: Vec::new() }
+        Self {
+            call,
+            rules,
+            head,
+            kept,
+            flights: Vec::new(),
+            waiting: None,
+            retries: 0,
+            reached: false,
+            tried: Vec::new(),
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Event> {
@@ -174,9 +190,8 @@ impl<'a, I: Io> Run<'a, I> {
         }
         if let Some(waiting) = &mut self.waiting
             && waiting.timer.poll_expired(cx).is_ready()
-            && let Some(permit) = waiting.permit.take()
         {
-            self.waiting = None;
+            let permit = self.waiting.take().and_then(|waiting| waiting.permit);
             return Poll::Ready(Event::Due(permit));
         }
         self.head.headers.detach();
@@ -302,10 +317,12 @@ impl<'a, I: Io> Run<'a, I> {
         if deadline.left(env.now()).is_some_and(|left| pause >= left) {
             return Err(Refused::Impossible);
         }
-        let Some(permit) = self.call.upstream.allow_retry() else {
+        let permit = self.call.upstream.allow_retry();
+        // A budget keeps hosts from getting more than their load. A request that no host has seen is not more.
+        if permit.is_none() && (self.reached || !self.call.upstream.retries.is_budget()) {
             stats.upstream_rq_retry_overflow.inc();
             return Err(Refused::Overflow);
-        };
+        }
         match asked {
             Some(_) => stats.upstream_rq_retry_backoff_ratelimited.inc(),
             None => stats.upstream_rq_retry_backoff_exponential.inc(),
@@ -314,7 +331,7 @@ impl<'a, I: Io> Run<'a, I> {
         self.retries += 1;
         let mut timer = self.call.timers.take();
         timer.set_after(pause);
-        self.waiting = Some(Waiting { timer, permit: Some(permit) });
+        self.waiting = Some(Waiting { timer, permit });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ringway_api::{Env, Io};
+use ringway_testkit::NetMode;
 
 use crate::world::{Does, World, after, answer, response};
 
@@ -354,5 +355,26 @@ fn time_runs_from_the_end_of_a_request_that_arrives_in_pieces() {
             assert!(got.starts_with("HTTP/1.1 504 "), "{route} {framing}: {got}");
             assert_eq!(took.as_secs(), seconds, "{route} {framing}");
         }
+    }
+}
+
+#[test]
+fn a_budget_does_not_hold_back_requests_that_no_host_has_seen() {
+    let route = "timeout: 0, retry: { on: [connect-failure], attempts: 1, back_off: { base_interval: 10ms } }";
+    // A budget of nothing for so few requests; and a number, which counts all retries.
+    for (limit, refused) in [("retry_budget: { percent: 1, min_concurrency: 0 }", 0), ("limits: { max_retries: 0 }", 8)] {
+        let world = World::new(route, limit, |_, _| answer(200, ""));
+        world.refuse_connections();
+        let mut clients: Vec<_> = (0..8).map(|_| world.connect()).collect();
+        for client in &mut clients {
+            world.sim.block_on(async { client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap() });
+        }
+        world.sim.run_until_quiet();
+        world.net.set_mode(NetMode::Accept);
+        world.sim.advance(Duration::from_secs(1));
+        let answers = clients.iter_mut().map(|client| String::from_utf8(client.recv_now()).unwrap());
+        let failed = answers.filter(|answer| answer.starts_with("HTTP/1.1 503")).count();
+        assert_eq!(failed, refused, "{limit}");
+        assert_eq!(world.seen().len(), 8 - refused);
     }
 }
