@@ -362,7 +362,8 @@ fn time_runs_from_the_end_of_a_request_that_arrives_in_pieces() {
 fn a_budget_does_not_hold_back_requests_that_no_host_has_seen() {
     let route = "timeout: 0, retry: { on: [connect-failure], attempts: 1, back_off: { base_interval: 10ms } }";
     // A budget of nothing for so few requests; and a number, which counts all retries.
-    for (limit, refused) in [("retry_budget: { percent: 1, min_concurrency: 0 }", 0), ("limits: { max_retries: 0 }", 8)] {
+    for (limit, refused) in [("retry_budget: { percent: 1, min_concurrency: 0 }", 0), ("limits: { max_retries: 0 }", 8)]
+    {
         let world = World::new(route, limit, |_, _| answer(200, ""));
         world.refuse_connections();
         let mut clients: Vec<_> = (0..8).map(|_| world.connect()).collect();
