@@ -1,6 +1,7 @@
 //! Loads on servers that do as they are told, over real sockets.
 
 #![allow(clippy::disallowed_methods, reason = "the scripted servers are threads of their own that sleep on purpose")]
+#![allow(clippy::unwrap_used, reason = "the helpers are of tests as well")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
