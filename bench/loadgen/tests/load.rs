@@ -174,3 +174,39 @@ fn unix_sockets_and_closed_loops() {
     assert!((10..=40).contains(&summary.within), "{} requests with 50 ms between them", summary.within);
     assert_eq!(summary.total.failed(), 0, "{:?}", summary.total.errors);
 }
+
+#[test]
+fn dubbo_calls_are_told_apart_by_their_numbers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = Place::Ip(listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut waiting = Vec::new();
+                loop {
+                    let mut head = [0; 16];
+                    if stream.read_exact(&mut head).is_err() {
+                        return;
+                    }
+                    let length = u32::from_be_bytes(head[12..].try_into().unwrap());
+                    let mut body = vec![0; length as usize];
+                    stream.read_exact(&mut body).unwrap();
+                    assert!(body.starts_with(b"\x052.0.2\x0ddemo.Greeting"), "{body:?}");
+                    waiting.push([&[0xda, 0xbb, 2, 20][..], &head[4..12], &[0, 0, 0, 1], b"\x94"].concat());
+                    // Two at a time, the later one first.
+                    if waiting.len() == 2 {
+                        while let Some(answer) = waiting.pop() {
+                            stream.write_all(&answer).unwrap();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut plan = Plan { protocol: Protocol::Dubbo, streams: 2, connections: 2, ..plan(place, Shape::Closed) };
+    plan.requests = vec![Request { path: "/demo.Greeting/hello".into(), ..Request::default() }].into();
+    plan.duration = Duration::from_millis(300);
+    plan.timeout = Duration::from_secs(1);
+    let summary = run(&plan, |_| ()).unwrap();
+    assert!(summary.within > 10, "{}", summary.within);
+}

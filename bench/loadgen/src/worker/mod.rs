@@ -32,6 +32,8 @@ const WAVE: usize = 128;
 /// How long all connections may take to be open before the load begins without the rest.
 const OPENING: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
+/// How long after its end a run still sends what was due before, for its latency to be known.
+const GRACE: Duration = Duration::from_secs(1);
 const SCRATCH: usize = 64 << 10;
 
 /// What to do, the same for all threads.
@@ -167,7 +169,7 @@ impl Worker {
         self.running = true;
         self.counted_from = start + nanos(self.plan.warmup);
         let end = self.counted_from + nanos(self.plan.duration);
-        self.due = self.schedule.take();
+        self.due = self.next_due();
         while now() < self.counted_from {
             self.turn(Some(start))?;
         }
@@ -188,7 +190,6 @@ impl Worker {
             interval += 1;
         }
         self.tell(Some(interval), to);
-        self.running = false;
         self.wind_up(start, end)?;
         if self.tally.completed == 0 {
             for (kind, count) in failed_before {
@@ -203,16 +204,13 @@ impl Worker {
 
     /// Waits for the replies under way, and counts what never was sent or never came.
     fn wind_up(&mut self, start: u64, end: u64) -> Result<()> {
-        if self.issued < self.plan.most {
-            while let Some((at, _)) = self.due.take() {
-                if start + at >= end {
-                    break;
-                }
-                if start + at >= self.counted_from {
-                    self.tally.unsent += 1;
-                }
-                self.due = self.schedule.take();
-            }
+        while !self.closed_loop && self.due.is_some() && !self.is_finished() && now() < end + nanos(GRACE) {
+            self.turn(Some(start))?;
+        }
+        self.running = false;
+        while let Some((at, _)) = self.due.filter(|_| !self.is_finished()) {
+            self.tally.unsent += u64::from(start + at >= self.counted_from);
+            self.due = self.next_due();
         }
         let last = now() + nanos(self.plan.timeout);
         while now() < last && self.conns.iter().any(|conn| conn.under_way > 0) {
@@ -225,6 +223,12 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// The next intended start before the end of the run.
+    fn next_due(&mut self) -> Option<(u64, u64)> {
+        let end = nanos(self.plan.warmup) + nanos(self.plan.duration);
+        self.schedule.take().filter(|(at, _)| *at < end)
     }
 
     fn tell(&mut self, interval: Option<usize>, to: &Sender<Told>) {
@@ -288,7 +292,7 @@ impl Worker {
                     let late = at - intended.max(self.free_since);
                     self.tally.lateness.saturating_record(late);
                 }
-                self.due = self.schedule.take();
+                self.due = self.next_due();
             }
             self.issued += 1;
             self.tally.sent += 1;
