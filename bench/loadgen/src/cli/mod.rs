@@ -1,0 +1,286 @@
+//! The command line.
+
+mod plan;
+mod rate;
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::assertion::Condition;
+use crate::find_max::{Search, kept, search};
+use crate::run::{Second, Summary, probe, run};
+use crate::schedule::Shape;
+use crate::worker::Plan;
+use crate::{report, report::time};
+
+/// What a run that went wrong exits with, and one whose `--fail-if` came true.
+const BROKEN: u8 = 1;
+const FAILED: u8 = 2;
+
+/// A load generator for HTTP/1.1, HTTP/2, gRPC, Dubbo, bolt and TCP.
+#[derive(Debug, Parser)]
+#[command(name = "ringway-bench", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    load: Option<Load>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find the highest rate at which objectives are kept.
+    FindMax(FindMax),
+}
+
+#[derive(Debug, clap::Args)]
+struct FindMax {
+    #[command(flatten)]
+    load: Load,
+    /// What must be true at the rate, such as 'p99<10ms,errors<0.1%'.
+    #[arg(long)]
+    slo: String,
+    /// Requests per second to begin with.
+    #[arg(long, default_value_t = 1000.0)]
+    from: f64,
+    /// Requests per second that are never exceeded.
+    #[arg(long, default_value_t = 10_000_000.0)]
+    most: f64,
+    /// How close the bounds must be, in percent.
+    #[arg(long, default_value_t = 3.0)]
+    precision: f64,
+    /// Runs at each rate; most of them decide.
+    #[arg(long, default_value_t = 3)]
+    trials: usize,
+}
+
+/// What a load is made of.
+#[derive(Debug, clap::Args)]
+struct Load {
+    /// http, https, h2c, h2, grpc, grpcs, dubbo, bolt or tcp, then host, port and path.
+    url: String,
+    /// Connections, in all threads together.
+    #[arg(short, long, default_value_t = 64)]
+    connections: usize,
+    /// Threads.
+    #[arg(short, long, default_value_t = 1)]
+    threads: usize,
+    /// What is measured, such as 30s, 500ms or 5m.
+    #[arg(short, long, default_value = "10s", value_parser = plan::duration)]
+    duration: Duration,
+    /// Load before that which is not measured.
+    #[arg(long, default_value = "1s", value_parser = plan::duration)]
+    warmup: Duration,
+    /// Requests per second; without, the next request follows the last reply. 1000; poisson:1000; 100..1000, growing;
+    /// 100:10s,200:10s, in steps.
+    #[arg(short, long)]
+    rate: Option<String>,
+    /// The most that a reply may take.
+    #[arg(long, default_value = "10s", value_parser = plan::duration)]
+    timeout: Duration,
+    /// The method.
+    #[arg(short = 'X', long)]
+    method: Option<String>,
+    /// A header as `Name: value`; may be given often.
+    #[arg(short = 'H', long = "header")]
+    headers: Vec<String>,
+    /// The body.
+    #[arg(long, conflicts_with = "body_file")]
+    body: Option<String>,
+    /// The body, from a file.
+    #[arg(long)]
+    body_file: Option<PathBuf>,
+    /// Paths to ask for in turn instead of the URL's, one per line.
+    #[arg(long)]
+    paths: Option<PathBuf>,
+    /// A unix socket to connect to; the URL's host is still asked for.
+    #[arg(long)]
+    unix: Option<PathBuf>,
+    /// HTTP/2 for http and https.
+    #[arg(long)]
+    http2: bool,
+    /// Requests at a time on each connection of HTTP/2, gRPC, Dubbo and bolt.
+    #[arg(short = 'm', long, default_value_t = 1)]
+    streams: usize,
+    /// Requests after which a connection is closed and another opened.
+    #[arg(long)]
+    requests_per_connection: Option<u64>,
+    /// Between a reply and the next request of the connection, without a rate.
+    #[arg(long, default_value = "0ms", value_parser = plan::duration)]
+    think: Duration,
+    /// Believe any certificate.
+    #[arg(short = 'k', long)]
+    insecure: bool,
+    /// A file of authorities to believe instead of the machine's.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// The name to ask for and to verify with TLS.
+    #[arg(long)]
+    sni: Option<String>,
+    /// Recorded traffic, a JSON object per line, at its own times.
+    #[arg(long, conflicts_with_all = ["rate", "body", "body_file", "paths", "headers", "method"])]
+    replay: Option<PathBuf>,
+    /// How much faster to replay.
+    #[arg(long, default_value_t = 1.0, requires = "replay")]
+    speed: f64,
+    /// What makes the exit code 2, such as 'p99>5ms,errors>0'.
+    #[arg(long)]
+    fail_if: Option<String>,
+    /// How standard output looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Also write the report as a page to this file.
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// Also write the report as JSON to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Also write a line per second to this file.
+    #[arg(long)]
+    csv: Option<PathBuf>,
+    /// Of everything random: the same seed makes the same requests.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// No line of progress.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For reading.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// A line per second.
+    Csv,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (&cli.command, &cli.load) {
+        (Some(Command::FindMax(find)), _) => find_max(find),
+        (None, Some(load)) => measure(load),
+        (None, None) => Err(anyhow::anyhow!("a URL is needed; see ringway-bench --help")),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ringway-bench: {error:#}");
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+fn measure(load: &Load) -> Result<ExitCode> {
+    let conditions = load.fail_if.as_deref().map(Condition::parse_all).transpose().context("--fail-if")?;
+    let plan = plan::plan(load)?;
+    probe(&plan).with_context(|| load.url.clone())?;
+    let live = !load.quiet && std::io::stderr().is_terminal();
+    let mut at = 0;
+    let summary = run(&plan, |second| {
+        at += 1;
+        if live {
+            progress(at, second);
+        }
+    });
+    if live {
+        eprint!("\r\x1b[K");
+    }
+    let summary = summary.with_context(|| load.url.clone())?;
+    write_reports(load, &title(load, &plan), &summary)?;
+    let mut code = ExitCode::SUCCESS;
+    for condition in conditions.iter().flatten() {
+        let (holds, found) = condition.holds(&summary);
+        if holds {
+            eprintln!("ringway-bench: failed: {} ({found})", condition.text());
+            code = ExitCode::from(FAILED);
+        }
+    }
+    Ok(code)
+}
+
+fn find_max(find: &FindMax) -> Result<ExitCode> {
+    let objectives = Condition::parse_all(&find.slo).context("--slo")?;
+    let plan = plan::plan(&find.load)?;
+    probe(&plan).with_context(|| find.load.url.clone())?;
+    let how = Search {
+        from: rate::positive(&find.from.to_string())?,
+        most: rate::positive(&find.most.to_string())?,
+        precision: (find.precision / 100.0).clamp(0.001, 1.0),
+        trials: find.trials.max(1),
+    };
+    let found = search(how, |rate| {
+        let summary = match run(&Plan { shape: Shape::Constant(rate), ..plan.clone() }, |_| ()) {
+            Ok(summary) => summary,
+            Err(error) => {
+                eprintln!("{rate:>10.0}/s  {error:#}");
+                return Ok::<_, anyhow::Error>(false);
+            }
+        };
+        let good = kept(&summary, &objectives);
+        if !find.load.quiet {
+            let (p50, p99) = (time(summary.latency_us(0.5)), time(summary.latency_us(0.99)));
+            let verdict = if good { "holds" } else { "fails" };
+            let (reached, errors) = (summary.rate(), summary.total.failed());
+            eprintln!("{rate:>10.0}/s  {verdict}  reached {reached:.0}/s, p50 {p50}, p99 {p99}, {errors} errors");
+        }
+        Ok(good)
+    })?;
+    let mut out = std::io::stdout();
+    if find.load.output == Output::Json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
+    } else if found.holds > 0.0 {
+        let above = found.fails.map_or("the limit of the search".into(), |rate| format!("{rate:.0}/s does not"));
+        let last = found.tried.iter().rfind(|trial| trial.rate == found.holds);
+        let (good, of) = last.map_or((0, 0), |trial| (trial.good, trial.of));
+        writeln!(out, "{} holds at {:.0}/s ({good} of {of} runs); {above}", find.slo, found.holds)?;
+    }
+    if found.holds == 0.0 {
+        eprintln!("ringway-bench: {} did not hold at any rate", find.slo);
+        return Ok(ExitCode::from(FAILED));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn progress(at: usize, second: &Second) {
+    let (p50, p99) = (time(second.p50_us), time(second.p99_us));
+    eprint!("\r\x1b[K{at:>4} s  {}/s  p50 {p50}  p99 {p99}  errors {}", second.completed, second.errors);
+}
+
+fn title(load: &Load, plan: &Plan) -> String {
+    let protocol = plan.protocol.name();
+    let tls = if plan.tls.is_some() { " over TLS" } else { "" };
+    format!("{}: {protocol}{tls}, {} connections, {} threads", load.url, plan.connections, plan.threads)
+}
+
+fn write_reports(load: &Load, title: &str, summary: &Summary) -> Result<()> {
+    let pretty = || serde_json::to_string_pretty(&report::json(title, summary)).map(|text| text + "\n");
+    let shown = match load.output {
+        Output::Text => report::text(title, summary),
+        Output::Json => pretty()?,
+        Output::Csv => report::csv(summary),
+    };
+    std::io::stdout().write_all(shown.as_bytes())?;
+    if load.output != Output::Text {
+        summary.warnings.iter().for_each(|warning| eprintln!("ringway-bench: warning: {warning}"));
+    }
+    if let Some(path) = &load.json {
+        fs::write(path, pretty()?).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &load.csv {
+        fs::write(path, report::csv(summary)).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &load.html {
+        fs::write(path, report::html(title, summary)).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
