@@ -6,6 +6,7 @@ mod exporters;
 mod health;
 mod hosts;
 mod limits;
+mod metrics;
 mod plan;
 mod publish;
 mod tls;

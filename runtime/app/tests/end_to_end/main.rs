@@ -20,6 +20,7 @@ mod health;
 mod http2;
 mod life;
 mod local;
+mod metrics;
 mod proxy;
 mod refusals;
 mod renewal;
