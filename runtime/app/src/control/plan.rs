@@ -13,14 +13,16 @@ use ringway_proxy::{
     Options, PathPolicy, Plan, ProxyHeader, RequestId, ServerHeader, ServicePlan, TlsPlan,
 };
 use ringway_telemetry::{LogWriter, Registry, Sinks};
-use ringway_upstream::{Fallback, Grouping, OriginalDestination, SlowStart, Subsets, ZoneAware};
+use ringway_upstream::OriginalDestination;
 use tokio::sync::Notify;
 
 use super::access_log::Logs;
 use super::exporters::Exporters;
+use super::grouping;
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::limits::Limits;
+use super::metrics::Meter;
 use super::taps::Taps;
 use super::tls::Contexts;
 use super::tracing::Tracer;
@@ -45,6 +47,7 @@ pub(crate) struct Planner {
     pub(crate) health: Health,
     /// Tracing.
     pub(crate) tracer: Tracer,
+    meter: Meter,
     /// The plan in force, with the snapshot it was made of.
     last: Option<(Arc<Snapshot>, Arc<Plan>)>,
 }
@@ -57,6 +60,7 @@ impl Planner {
             tracer: Tracer::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
             taps: Taps::new(workers, Arc::clone(&reports)),
             tapped: Vec::new(),
+            meter: Meter::new(Arc::clone(&registry), workers),
             access_logs: Logs::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
             reports,
             registry,
@@ -136,17 +140,19 @@ impl Planner {
     pub(crate) fn plan(&mut self, generation: u64, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Arc<Plan> {
         let last = self.last.take();
         self.tracer.follow(snapshot);
+        self.meter.follow(snapshot);
         let before = last.as_ref().map(|(snapshot, plan)| (&**snapshot, &**plan));
         let clusters: Arc<[_]> =
             snapshot.clusters.iter().map(|cluster| self.cluster(snapshot, cluster, before, resolved)).collect();
-        // What is traced otherwise is planned anew.
+        // What is traced or counted otherwise is planned anew.
         let as_before = |(old, _): &(&Snapshot, &Plan)| {
             old.tracing.as_ref().map(Arc::as_ptr) == snapshot.tracing.as_ref().map(Arc::as_ptr)
+                && old.istio.as_ref().map(Arc::as_ptr) == snapshot.istio.as_ref().map(Arc::as_ptr)
         };
         // And so it is where others look on.
         let tapped = std::mem::replace(&mut self.tapped, self.taps.version());
-        let traced_as_before = before.filter(|_| tapped == self.tapped).filter(as_before);
-        let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, traced_as_before)).collect();
+        let told_as_before = before.filter(|_| tapped == self.tapped).filter(as_before);
+        let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, told_as_before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
         self.limits.retain(snapshot);
@@ -163,7 +169,7 @@ impl Planner {
         resolved: &Resolved,
     ) -> Arc<ClusterPlan> {
         let mut hosts = hosts::of(cluster, &snapshot.raw.node, resolved);
-        let grouping = grouping(snapshot, cluster, resolved);
+        let grouping = grouping::of(snapshot, cluster, resolved);
         self.health.attach(cluster, &mut hosts);
         self.limits.attach(&cluster.raw, self.workers, &mut hosts);
         let same = before.and_then(|(snapshot, plan)| {
@@ -277,6 +283,7 @@ impl Planner {
         let mut sinks = Sinks::default();
         self.access_logs.add(listener, &mut sinks);
         self.taps.add(&mut sinks);
+        self.meter.add(&listener.name, &mut sinks);
         let tracing = match &chain.service {
             Service::Streams { .. } => self.tracer.of(&listener.name, &mut sinks),
             Service::Raw { .. } => None,
@@ -297,46 +304,6 @@ impl Planner {
             http: self.registry.http(&listener.name),
             tcp: self.registry.tcp(&listener.name),
         }
-    }
-}
-
-/// How a cluster's hosts are grouped.
-fn grouping(snapshot: &Snapshot, cluster: &Cluster, resolved: &Resolved) -> Grouping {
-    let raw = &cluster.raw;
-    let text = |text: &String| -> Box<str> { text.as_str().into() };
-    let zone_aware = raw.zone_aware.and_then(|zones| {
-        // Both are there: it was compiled.
-        let node = &snapshot.raw.node;
-        let name = node.local_cluster.as_ref()?;
-        let senders = snapshot.clusters.iter().find(|cluster| cluster.raw.name == *name)?;
-        Some(ZoneAware {
-            local: hosts::locality(node.locality.as_ref()?),
-            senders: hosts::by_locality(senders, resolved),
-            min_hosts: zones.min_cluster_size as usize,
-            share: zones.routing_enabled / 100.0,
-        })
-    });
-    Grouping {
-        panic_percent: raw.healthy_panic_threshold,
-        overprovisioning: raw.overprovisioning_factor,
-        locality_weights: raw.locality_weights.iter().map(|one| (hosts::locality(&one.locality), one.weight)).collect(),
-        zone_aware,
-        slow_start: raw.slow_start.map(|raw| SlowStart {
-            window: raw.window.duration(),
-            aggression: raw.aggression,
-            least: raw.min_weight_percent / 100.0,
-        }),
-        subsets: raw.lb_subset.as_ref().map(|raw| Subsets {
-            selectors: raw.selectors.iter().map(|keys| keys.iter().map(text).collect()).collect(),
-            fallback: match raw.fallback {
-                raw::Fallback::NoEndpoint => Fallback::None,
-                raw::Fallback::AnyEndpoint => Fallback::Any,
-                raw::Fallback::DefaultSubset => {
-                    let pairs = raw.default_subset.iter();
-                    Fallback::Default(Arc::new(pairs.map(|(key, value)| (text(key), text(value))).collect()))
-                }
-            },
-        }),
     }
 }
 
