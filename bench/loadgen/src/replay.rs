@@ -13,14 +13,14 @@ use crate::request::Request;
 /// The most requests of a recording that are kept in memory.
 const MAX_REQUESTS: usize = 4 << 20;
 
+/// A tap writes more, such as the response: whatever a request does not need is passed over.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Line {
     at_us: u64,
     method: String,
     path: String,
     #[serde(default)]
-    authority: String,
+    authority: Option<String>,
     #[serde(default)]
     headers: Vec<(String, String)>,
     #[serde(default)]
@@ -64,7 +64,7 @@ pub fn read(input: impl BufRead, speed: f64, authority: &str) -> Result<Recordin
 fn parse(text: &str, authority: &str) -> Result<(u64, Request)> {
     let line: Line = serde_json::from_str(text)?;
     let body = line.body.map(|body| STANDARD.decode(body)).transpose().context("body")?.unwrap_or_default();
-    let authority = if line.authority.is_empty() { authority.to_owned() } else { line.authority };
+    let authority = line.authority.filter(|own| !own.is_empty()).unwrap_or_else(|| authority.to_owned());
     // What belongs to the recorded connection, or is written from the body.
     let own = ["connection", "keep-alive", "transfer-encoding", "content-length", "host", "upgrade"];
     let kept = |name: &str| !name.starts_with(':') && !own.iter().any(|own| name.eq_ignore_ascii_case(own));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn lines_and_mistakes() {
-        let text = "{\"at_us\":3000,\"method\":\"POST\",\"path\":\"/b\",\"headers\":[[\"x\",\"1\"],[\"Content-Length\",\
+        let text = "{\"at_us\":3000,\"method\":\"POST\",\"path\":\"/b\",\"authority\":null,\"dropped\":2,\"headers\":[[\"x\",\"1\"],[\"Content-Length\",\
                     \"9\"]],\"body\":\"aGk=\"}\n\n{\"at_us\":1000,\"method\":\"GET\",\"path\":\"/a\",\"authority\":\
                     \"b.test\"}\n";
         let recording = read(text.as_bytes(), 2.0, "a.test").unwrap();
