@@ -65,7 +65,7 @@ flags! {
 }
 
 /// A set of [`ResponseFlag`]s; prints as `UF,URX`, or `-` when empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResponseFlags(u32);
 
 impl ResponseFlags {

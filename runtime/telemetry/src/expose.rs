@@ -77,6 +77,7 @@ impl Registry {
         walk.set(std::slice::from_ref(&self.cluster_manager));
         walk.set(std::slice::from_ref(&self.access_logs));
         walk.set(std::slice::from_ref(&self.tracing));
+        walk.set(std::slice::from_ref(&self.metrics));
         walk.set(&self.workers_stats);
         walk.set(&self.listeners.live());
         walk.set(&self.http.live());

@@ -14,6 +14,7 @@ mod export;
 mod expose;
 mod filters;
 mod histogram;
+mod istio;
 mod log_writer;
 mod registry;
 mod ring;
@@ -33,6 +34,9 @@ pub use export::{ExportLog, LogEntry, LogExporter, LogPlan, LogRing, Logged, Spa
 pub use expose::{NameFilter, Query, Reading, Sample};
 pub use filters::FilterScope;
 pub use histogram::{Histogram, HistogramReading};
+pub use istio::{
+    Bucket, Exemplar, Family, Istio, IstioSink, Labels, Mesh, MeshService, Point, Reporter, Unit, Workload,
+};
 pub use log_writer::{FileOptions, LogFile, LogLane, LogWriter, LogWriterConfig, Rotation};
 pub use registry::{Cells, Registry, Scope};
 pub use ring::{ReportLane, ReportRing};
@@ -41,7 +45,7 @@ pub use set::{Cell, Row, SetInfo, StatSet};
 pub use sink::{FileLog, Further, SinkPlan, Sinks, StreamSink};
 pub use stats::{
     AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
-    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, TcpStats, TracingStats, WorkerStats,
+    ListenerManagerStats, ListenerStats, MetricsStats, OutlierStats, ServerStats, TcpStats, TracingStats, WorkerStats,
 };
 pub use tap::{TapRing, TapSink, Tapped};
 pub(crate) use trace::grpc_failed;

@@ -11,8 +11,9 @@ use ringway_api::Stat;
 
 use crate::filters::{FilterScope, Filters};
 use crate::{
-    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats,
-    ListenerManagerStats, ListenerStats, OutlierStats, ServerStats, StatSet, TcpStats, TracingStats, WorkerStats,
+    AccessLogStats, ClusterManagerStats, ClusterStats, ConfigStats, ExporterStats, HealthCheckStats, HttpStats, Istio,
+    ListenerManagerStats, ListenerStats, MetricsStats, OutlierStats, ServerStats, StatSet, TcpStats, TracingStats,
+    WorkerStats,
 };
 
 /// All statistics of a process. The control plane makes one, registers scopes while it prepares a snapshot, and reads.
@@ -30,6 +31,9 @@ pub struct Registry {
     pub access_logs: Arc<Scope<AccessLogStats>>,
     /// Tracing's.
     pub tracing: Arc<Scope<TracingStats>>,
+    /// Metrics by sets of labels.
+    pub metrics: Arc<Scope<MetricsStats>>,
+    istio: Mutex<Option<Arc<Istio>>>,
     pub(crate) workers_stats: Vec<Arc<Scope<WorkerStats>>>,
     pub(crate) listeners: Named<ListenerStats>,
     pub(crate) http: Named<HttpStats>,
@@ -71,6 +75,8 @@ impl Registry {
             cluster_manager: Scope::new("", workers),
             access_logs: Scope::new("", workers),
             tracing: Scope::new("", workers),
+            metrics: Scope::new("", workers),
+            istio: Mutex::new(None),
             // Each worker is a scope of its own with a single block, so that workers can be told apart.
             workers_stats: (0..workers).map(|worker| Scope::new(&worker.to_string(), 0)).collect(),
             listeners: Named::default(),
@@ -87,6 +93,16 @@ impl Registry {
     /// The block of a worker's own statistics, to be taken on that worker; `None` for a worker that is not there.
     pub fn worker(&self, worker: usize) -> Option<Cells<WorkerStats>> {
         self.workers_stats.get(worker).map(|scope| scope.control())
+    }
+
+    /// Istio's metrics, if they are wanted. Not for workers.
+    pub fn istio(&self) -> Option<Arc<Istio>> {
+        self.istio.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows these metrics from now on.
+    pub fn show_istio(&self, istio: Option<Arc<Istio>>) {
+        *self.istio.lock().unwrap_or_else(PoisonError::into_inner) = istio;
     }
 
     /// The scope of a listener, named by its address.

@@ -22,6 +22,9 @@ pub trait StreamSink {
 
     /// Something else than an end has happened; the record's [kind](crate::LogType) says what. Most do not care.
     fn noted(&self, _record: &StreamRecord<'_>) {}
+
+    /// A connection of bytes has got its host. Told to sinks of a chain one of which [wants](Sinks::connections) it.
+    fn connected(&self, _record: &StreamRecord<'_>) {}
 }
 
 /// What sinks of connections of bytes are told besides their ends (Envoy's `access_log_options`).
@@ -38,6 +41,8 @@ pub struct Further {
 pub struct Sinks {
     /// What connections of bytes are noted besides their ends.
     pub further: Further,
+    /// Sinks want to know when connections of bytes have their hosts.
+    pub connections: bool,
     needs: Needs,
     plans: Vec<Box<dyn SinkPlan>>,
 }

@@ -82,6 +82,14 @@ stats! {
 }
 
 stats! {
+    /// Metrics by sets of labels. The control plane writes the first, workers and it the second.
+    pub struct MetricsStats in "metrics" {
+        level label_sets: "Sets of labels that are told apart.";
+        counter overflowed: "Requests and connections counted without labels of their own, since there are too many.";
+    }
+}
+
+stats! {
     /// One worker: its loop and its engine.
     pub struct WorkerStats in "worker" by "envoy_worker_id" {
         counter loop_turns: "Turns of the loop.";
