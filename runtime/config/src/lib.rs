@@ -11,6 +11,7 @@ mod error;
 mod exporter;
 mod health_check;
 mod locate;
+mod metrics;
 pub mod raw;
 mod retry;
 mod route;
@@ -24,6 +25,7 @@ pub use compile::{Catalog, compile, endpoints, header_matcher, parse};
 pub use error::ConfigError;
 pub use exporter::{Collector, Exporter, ExporterKind, Signal};
 pub use health_check::{HealthCheck, HealthCheckKind, Heartbeat};
+pub use metrics::IstioMetrics;
 pub use retry::{RateLimited, ResetFormat, RetryOn, RetryOns, RetryPolicy};
 pub use route::{
     Asked, Destinations, DirectResponse, Edit, Edits, FallbackCluster, FieldMatcher, Forward, HashKey, HashPolicy,

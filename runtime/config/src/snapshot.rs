@@ -12,6 +12,7 @@ use ringway_api::{Address, Balancer, FilterSpec, Metadata};
 use crate::chain::ChainMatcher;
 use crate::exporter::Exporter;
 use crate::health_check::HealthCheck;
+use crate::metrics::IstioMetrics;
 use crate::raw;
 use crate::route::RouteTable;
 use crate::tracing::Tracing;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub exporters: Vec<Arc<Exporter>>,
     /// How requests are traced, likewise.
     pub tracing: Option<Arc<Tracing>>,
+    /// Istio's metrics, likewise.
+    pub istio: Option<Arc<IstioMetrics>>,
 }
 
 /// A listener.

@@ -103,6 +103,7 @@ mod tests {
             clusters: Vec::new(),
             exporters: Vec::new(),
             tracing: None,
+            istio: None,
         })
     }
 

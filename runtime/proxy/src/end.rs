@@ -169,8 +169,14 @@ impl<I: Io> StreamGuard<I> {
 
     /// Where what trailers say is to be noted, if anybody wants to know.
     pub(crate) fn trailers(&mut self) -> Option<Rc<Trailers>> {
-        let wanted = self.view.sinks.as_ref().is_some_and(ChainSinks::want_trailers);
+        let sinks = self.view.sinks.as_ref()?;
+        let wanted = sinks.want_trailers();
+        // The status of a call of gRPC is nothing that other requests have.
+        let of_grpc_only = sinks.needs().response_trailers.is_empty();
         let captures = self.captures().filter(|_| wanted)?;
+        if of_grpc_only && captures.dialect != Dialect::Grpc {
+            return None;
+        }
         Some(Rc::clone(captures.trailers.get_or_insert_default()))
     }
 

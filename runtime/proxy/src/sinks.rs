@@ -56,6 +56,16 @@ impl ChainSinks {
         }
     }
 
+    /// Whether any of them wants to know when connections of bytes have their hosts.
+    pub(crate) fn want_connections(&self) -> bool {
+        self.plan.connections
+    }
+
+    /// Tells all of them that a connection has its host.
+    pub(crate) fn connected(&self, record: &StreamRecord<'_>) {
+        self.sinks.iter().for_each(|sink| sink.connected(record));
+    }
+
     /// Tells all of them of something else than an end.
     pub(crate) fn noted(&self, record: &StreamRecord<'_>) {
         self.sinks.iter().for_each(|sink| sink.noted(record));

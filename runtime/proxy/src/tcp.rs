@@ -59,6 +59,9 @@ pub(crate) async fn proxy<I: Io>(
     if further.connected {
         guard.note(LogType::TcpUpstreamConnected);
     }
+    if let Some(sinks) = guard.view.sinks.as_ref().filter(|sinks| sinks.want_connections()) {
+        guard.record(sinks, LogType::TcpUpstreamConnected, |record| sinks.connected(record));
+    }
     let mut timer = guard.conn.env.timer();
     let relaying = relay(&mut io, &mut far, idle, &mut timer, &guard.relayed);
     let outcome = match further.interval {

@@ -8,6 +8,7 @@ mod text;
 
 use std::sync::Arc;
 
+use self::prometheus::Exposition;
 use crate::{Cell, FilterScope, HistogramReading, HttpStats, Registry, Row, Scope, SetInfo, StatSet};
 
 /// Which statistics to show.
@@ -60,7 +61,13 @@ impl Registry {
 
     /// All statistics in Prometheus' text format, version 0.0.4, under Envoy's names; histograms in milliseconds.
     pub fn prometheus(&self, query: &Query<'_>) -> String {
-        prometheus::render(self, query)
+        prometheus::render(self, query, Exposition::Prometheus)
+    }
+
+    /// The same in OpenMetrics 1.0, with examples of traces. Counters whose names do not end in `_total` are of an
+    /// unknown type there, so that names are the same in both.
+    pub fn open_metrics(&self, query: &Query<'_>) -> String {
+        prometheus::render(self, query, Exposition::OpenMetrics)
     }
 
     /// Visits every statistic that was ever written, those of one name together.

@@ -49,17 +49,18 @@ pub(crate) async fn answer(control: &mut Control, names: &mut Names, what: What)
                     body: control.registry.json(&wanted),
                 },
                 Some("prometheus") => prometheus(control, &wanted),
+                Some("openmetrics") => open_metrics(control, &wanted),
                 None | Some("text") => Answer::text(StatusCode::OK, control.registry.text(&wanted)),
                 Some(other) => {
-                    let message = format!("format={other}: there are text, json and prometheus");
+                    let message = format!("format={other}: there are text, json, prometheus and openmetrics");
                     Answer::text(StatusCode::BAD_REQUEST, message)
                 }
             })
         }
-        What::Prometheus(query) => {
+        What::Prometheus { query, open_metrics } => {
             pages::sample(control).await;
             let wanted = Query { used_only: query.contains_key("usedonly"), filter: NameFilter::All };
-            nothing(prometheus(control, &wanted))
+            nothing(if open_metrics { self::open_metrics(control, &wanted) } else { prometheus(control, &wanted) })
         }
         What::Clusters { json } => nothing(pages::clusters(control, json).await),
         What::Listeners { json } => nothing(pages::listeners(control, json)),
@@ -193,6 +194,14 @@ fn prometheus(control: &Control, query: &Query<'_>) -> Answer {
         status: StatusCode::OK,
         content_type: "text/plain; version=0.0.4; charset=utf-8",
         body: control.registry.prometheus(query),
+    }
+}
+
+fn open_metrics(control: &Control, query: &Query<'_>) -> Answer {
+    Answer {
+        status: StatusCode::OK,
+        content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        body: control.registry.open_metrics(query),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What changes something is POST only, so that no link or prefetch can do it.
 
+mod accept;
 mod answer;
 pub(crate) mod client;
 mod guard;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -35,7 +36,7 @@ pub(crate) enum What {
     Ready,
     ServerInfo,
     Stats(HashMap<String, String>),
-    Prometheus(HashMap<String, String>),
+    Prometheus { query: HashMap<String, String>, open_metrics: bool },
     Clusters { json: bool },
     Listeners { json: bool },
     ConfigDump,
@@ -107,7 +108,7 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks, hosts: &[St
         .route("/ready", get(|s: State<Asks>| ask(s, What::Ready)))
         .route("/server_info", get(|s: State<Asks>| ask(s, What::ServerInfo)))
         .route("/stats", get(|s: State<Asks>, Query(q)| ask(s, What::Stats(q))))
-        .route("/stats/prometheus", get(|s: State<Asks>, Query(q)| ask(s, What::Prometheus(q))))
+        .route("/stats/prometheus", get(prometheus))
         .route(
             "/clusters",
             get(|s: State<Asks>, q: Query<HashMap<String, String>>| ask(s, What::Clusters { json: wants_json(&q) })),
@@ -148,6 +149,12 @@ pub(crate) async fn serve(socket: std::net::TcpListener, asks: Asks, hosts: &[St
     let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(TcpListener::from_std(socket)?, routes).await?;
     Ok(())
+}
+
+async fn prometheus(state: State<Asks>, Query(query): Query<HashMap<String, String>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let open_metrics = accept.is_some_and(accept::prefers_open_metrics);
+    ask(state, What::Prometheus { query, open_metrics }).await
 }
 
 async fn diff(state: State<Asks>, Path(to): Path<u64>, Query(query): Query<HashMap<String, String>>) -> Response {

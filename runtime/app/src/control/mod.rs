@@ -8,6 +8,7 @@ mod exporters;
 mod health;
 mod hosts;
 mod limits;
+mod metrics;
 mod plan;
 mod publish;
 mod taps;

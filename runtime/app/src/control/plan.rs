@@ -21,6 +21,7 @@ use super::exporters::Exporters;
 use super::health::{self, Health};
 use super::hosts::{self, Resolved};
 use super::limits::Limits;
+use super::metrics::Meter;
 use super::taps::Taps;
 use super::tls::Contexts;
 use super::tracing::Tracer;
@@ -45,6 +46,7 @@ pub(crate) struct Planner {
     pub(crate) health: Health,
     /// Tracing.
     pub(crate) tracer: Tracer,
+    meter: Meter,
     /// The plan in force, with the snapshot it was made of.
     last: Option<(Arc<Snapshot>, Arc<Plan>)>,
 }
@@ -57,6 +59,7 @@ impl Planner {
             tracer: Tracer::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
             taps: Taps::new(workers, Arc::clone(&reports)),
             tapped: Vec::new(),
+            meter: Meter::new(Arc::clone(&registry), workers),
             access_logs: Logs::new(Arc::clone(&registry), workers, Arc::clone(&reports)),
             reports,
             registry,
@@ -136,17 +139,19 @@ impl Planner {
     pub(crate) fn plan(&mut self, generation: u64, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Arc<Plan> {
         let last = self.last.take();
         self.tracer.follow(snapshot);
+        self.meter.follow(snapshot);
         let before = last.as_ref().map(|(snapshot, plan)| (&**snapshot, &**plan));
         let clusters: Arc<[_]> =
             snapshot.clusters.iter().map(|cluster| self.cluster(snapshot, cluster, before, resolved)).collect();
-        // What is traced otherwise is planned anew.
+        // What is traced or counted otherwise is planned anew.
         let as_before = |(old, _): &(&Snapshot, &Plan)| {
             old.tracing.as_ref().map(Arc::as_ptr) == snapshot.tracing.as_ref().map(Arc::as_ptr)
+                && old.istio.as_ref().map(Arc::as_ptr) == snapshot.istio.as_ref().map(Arc::as_ptr)
         };
         // And so it is where others look on.
         let tapped = std::mem::replace(&mut self.tapped, self.taps.version());
-        let traced_as_before = before.filter(|_| tapped == self.tapped).filter(as_before);
-        let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, traced_as_before)).collect();
+        let told_as_before = before.filter(|_| tapped == self.tapped).filter(as_before);
+        let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, told_as_before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);
         self.limits.retain(snapshot);
@@ -277,6 +282,7 @@ impl Planner {
         let mut sinks = Sinks::default();
         self.access_logs.add(listener, &mut sinks);
         self.taps.add(&mut sinks);
+        self.meter.add(&listener.name, &mut sinks);
         let tracing = match &chain.service {
             Service::Streams { .. } => self.tracer.of(&listener.name, &mut sinks),
             Service::Raw { .. } => None,

@@ -97,6 +97,27 @@ clusters:
             "tracing: { sampling: { headers: [{ name: \"a b\" }] } }\nclusters:",
             &["tracing.sampling.headers[0].name"],
         ),
+        (
+            "clusters:",
+            "metrics: { istio: { listeners: { wab: source } } }\nclusters:",
+            &["metrics.istio.listeners.wab", "no listener named `wab`"],
+        ),
+        (
+            "clusters:",
+            "metrics: { istio: { services: { nope: { host: h } } } }\nclusters:",
+            &["metrics.istio.services.nope", "no cluster named `nope`"],
+        ),
+        (
+            "clusters:",
+            "metrics: { istio: { services: { app: {} } } }\nclusters:",
+            &["metrics.istio.services.app.host", "must not be empty"],
+        ),
+        (
+            "clusters:",
+            "metrics: { istio: { max_series: 0 } }\nclusters:",
+            &["metrics.istio.max_series", "must be 1 to 100000"],
+        ),
+        ("clusters:", "metrics: { istio: { serie: 0 } }\nclusters:", &["serie"]),
         ("clusters:", "tracing: { tail: {} }\nclusters:", &["tracing.tail", "at least one of"]),
         ("clusters:", "tracing: { tail: { flags: [XX] } }\nclusters:", &["tracing.tail.flags[0]", "no response flag"]),
         ("clusters:", "tracing: { tags: { a: \"%NOPE%\" } }\nclusters:", &["tracing.tags.a", "NOPE"]),

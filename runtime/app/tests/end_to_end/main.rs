@@ -22,6 +22,7 @@ mod http2;
 mod life;
 mod live;
 mod local;
+mod metrics;
 mod proxy;
 mod refusals;
 mod renewal;

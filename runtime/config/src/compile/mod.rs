@@ -12,6 +12,7 @@ mod filter;
 mod health;
 mod listener;
 mod matcher;
+mod metrics;
 mod protocol;
 mod retry;
 mod routes;
@@ -152,5 +153,6 @@ fn build(raw: raw::Config, catalog: &Catalog, old: Option<&Snapshot>) -> Result<
     let exporters = exporter::compile_all(&raw.exporters, old.map_or(&[], |old| &old.exporters))?;
     access_log::check_all(&raw.listeners, &exporters)?;
     let tracing = tracing::compile(&raw, catalog, &exporters, old.and_then(|old| old.tracing.as_ref()))?;
-    Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters, tracing })
+    let istio = metrics::compile(&raw, old.and_then(|old| old.istio.as_ref()))?;
+    Ok(Snapshot { raw, workers, admin, listeners, clusters, exporters, tracing, istio })
 }

@@ -11,6 +11,7 @@ mod health;
 mod listener;
 mod marks;
 mod matches;
+mod metrics;
 mod protocol;
 mod retry;
 mod routes;
@@ -41,6 +42,7 @@ pub use listener::{
 };
 pub use marks::{ClientCertDetail, ClientCertForwarding, HeaderPolicy, PathPolicy, RequestIdPolicy, ServerPolicy};
 pub use matches::{FieldMatch, IntegerRange, Match};
+pub use metrics::{IstioMetrics, MeshService, Metrics, Reporter, Workload};
 pub use protocol::ProtocolNames;
 pub use retry::{BackOff, HostSelection, RateLimitedBackOff, ResetFormat, ResetHeader, Retry, RetryOn};
 pub use routes::{Route, Routes, RoutesRef, VirtualHost};
@@ -72,6 +74,9 @@ pub struct Config {
     /// How requests are traced; not at all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Tracing>,
+    /// Metrics besides the statistics that are always there.
+    #[serde(skip_serializing_if = "Metrics::is_none")]
+    pub metrics: Metrics,
     /// How the process ends.
     pub drain: Drain,
     /// Memory limits.

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::num::{NonZeroU64, NonZeroU128};
+use std::time::{Duration, UNIX_EPOCH};
 
 use ringway_api::Stat;
 
 use super::*;
+use crate::{Istio, IstioSink, Mesh, Reporter, Sinks, StreamRecord, TraceIds};
 
 fn filled() -> (Registry, Vec<Box<dyn std::any::Any>>) {
     let registry = Registry::new(2);
@@ -168,6 +170,7 @@ fn every_name_is_a_metric_name_and_unique_in_its_set() {
     check::<crate::ListenerStats>();
     check::<HttpStats>();
     check::<crate::TcpStats>();
+    check::<crate::MetricsStats>();
     check::<crate::ClusterStats>();
 }
 
@@ -199,4 +202,68 @@ fn what_filters_count_stands_under_their_listener() {
     assert_eq!(samples, [sample("api", 1), sample("web", 3)]);
     drop((web, api));
     assert!(!registry.text(&Query::default()).contains("fault"), "nobody holds them");
+}
+
+/// With a request to a cluster of a hostile name, which was traced.
+fn with_istio(registry: &Registry) {
+    let mesh = Mesh { max_series: 8, ..Mesh::default() };
+    let istio = Istio::new(mesh, 2, Arc::clone(&registry.metrics));
+    registry.show_istio(Some(Arc::clone(&istio)));
+    let mut sinks = Sinks::default();
+    sinks.add(|needs| IstioSink::new(istio, Reporter::Source, needs));
+    let mut record = StreamRecord::new(UNIX_EPOCH + Duration::from_secs(1));
+    record.upstream_cluster = Some("a\"b\\c\nd");
+    record.duration = Duration::from_millis(250);
+    record.trace = Some(TraceIds { trace: NonZeroU128::MIN, span: NonZeroU64::MIN, parent: None, sampled: true });
+    sinks.on_worker(1).iter().for_each(|sink| sink.ended(&record));
+}
+
+#[test]
+fn istios_metrics_stand_beside_the_others() {
+    let (registry, _held) = filled();
+    with_istio(&registry);
+    let text = registry.prometheus(&Query::default());
+    assert!(text.contains("# TYPE istio_requests_total counter\nistio_requests_total{reporter=\"source\","), "{text}");
+    assert!(text.contains("destination_service=\"a\\\"b\\\\c\\nd\""), "{text}");
+    let buckets = text.lines().filter(|line| line.starts_with("istio_request_duration_milliseconds_bucket"));
+    let counts: Vec<_> = buckets.map(|line| line.rsplit_once(' ').unwrap().1).collect();
+    assert_eq!((counts.len(), &counts[..8]), (20, &["0", "0", "0", "0", "0", "0", "0", "1"][..]), "cumulative");
+    assert!(counts[8..].iter().all(|count| *count == "1"));
+    assert!(!text.contains(" # {") && !text.contains("# EOF"), "{text}");
+    let some = registry.prometheus(&Query { filter: NameFilter::Prefix("istio_request_b"), ..Query::default() });
+    assert!(some.starts_with("# HELP istio_request_bytes ") && !some.contains("istio_requests_total"), "{some}");
+}
+
+#[test]
+fn open_metrics_has_its_own_rules() {
+    let (registry, _held) = filled();
+    with_istio(&registry);
+    let text = registry.open_metrics(&Query::default());
+    assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
+    let mut types = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (family, kind) = line.split_once(' ').unwrap();
+        assert!(types.insert(family, kind).is_none(), "{family} twice");
+    }
+    let family_of = |name: &str| -> Option<(String, &str)> {
+        let known = |family: &str| types.get(family).map(|kind| (family.to_owned(), *kind));
+        let stem = ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        stem.and_then(known).or_else(|| known(name))
+    };
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let (family, kind) = family_of(name).unwrap_or_else(|| panic!("{line} is of no family"));
+        assert_eq!(kind == "counter", name == format!("{family}_total") && kind != "gauge", "{line}");
+    }
+    assert_eq!(types["envoy_cluster_upstream_rq"], "counter");
+    assert_eq!(types["envoy_cluster_upstream_rq_xx"], "unknown", "its name stays Envoy's");
+    assert_eq!(types["envoy_cluster_membership_total"], "gauge");
+    for line in [
+        "# UNIT istio_request_duration_milliseconds milliseconds\n",
+        "# UNIT istio_request_bytes bytes\n",
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"outbound|80||a_b\",le=\"250.0\"} 100\n",
+        "le=\"250.0\"} 1 # {trace_id=\"00000000000000000000000000000001\"} 250 1.250\n",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
 }

@@ -305,7 +305,7 @@ fn newest(to: &mut Vec<Option<Exemplar>>, more: impl Iterator<Item = Option<Exem
     }
 }
 
-fn first<'a, const N: usize>(candidates: [&'a str; N]) -> &'a str {
+fn first<const N: usize>(candidates: [&str; N]) -> &str {
     candidates.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
 }
 
