@@ -69,7 +69,9 @@ fn istios_metrics_are_shown_survive_reloads_and_have_examples() {
     assert!(!text_format.contains("trace_id"));
 
     // A configuration that says the same of metrics goes on counting.
-    std::fs::write(proxy.config_path(), text(proxy.web, proxy.tcp, proxy.admin, "drain: { timeout: 1s }\n")).unwrap();
+    let next = proxy.dir.join("next.yaml");
+    std::fs::write(&next, text(proxy.web, proxy.tcp, proxy.admin, "drain: { timeout: 1s }\n")).unwrap();
+    std::fs::rename(next, proxy.config_path()).unwrap();
     eventually("the new configuration is in force", || proxy.generation() == 2);
     assert_eq!(status(proxy.web), 200);
     let (head, open) = scrape(&proxy, "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
