@@ -229,6 +229,7 @@ def check_spans(output):
         kinds.append({"SPAN_KIND_SERVER": 2, "SPAN_KIND_CLIENT": 3}.get(span["kind"], span["kind"]))
         at = hexed(span["parentSpanId"])
     assert kinds == [3, 2] * 4, kinds
+    eventually("Istio's metrics leave by OTLP", lambda: "istio_requests_total" in output.read_text())
     print(f"ok  {len(spans)} spans from the caller over HTTP, gRPC and Dubbo to the provider, each the parent of the next")
 
 
