@@ -166,8 +166,9 @@ impl Process {
                     Err(error) => eprintln!("ringway: the old certificates stay in use: {error:#}"),
                 },
                 () = next_round(&reports, reports_round, REPORTS_PAUSE) => {
+                    let more = self.control()?.reports_round();
                     self.control()?.close_taps().await;
-                    match self.control()?.reports_round() {
+                    match more {
                         // At once, but others have their turn.
                         true => reports.notify_one(),
                         false => reports_round = Instant::now(),

@@ -163,6 +163,12 @@ impl Snapshot {
         self.clusters.iter().enumerate().map(|(at, cluster)| (cluster.raw.name.as_str(), at)).collect()
     }
 
+    /// Whether streams are traced and counted as `other` says.
+    pub fn tells_as(&self, other: &Self) -> bool {
+        self.tracing.as_ref().map(Arc::as_ptr) == other.tracing.as_ref().map(Arc::as_ptr)
+            && self.istio.as_ref().map(Arc::as_ptr) == other.istio.as_ref().map(Arc::as_ptr)
+    }
+
     /// How many routes its listeners have.
     pub fn route_count(&self) -> usize {
         let routes = |chain: &Arc<Chain>| match &chain.service {

@@ -144,14 +144,10 @@ impl Planner {
         let before = last.as_ref().map(|(snapshot, plan)| (&**snapshot, &**plan));
         let clusters: Arc<[_]> =
             snapshot.clusters.iter().map(|cluster| self.cluster(snapshot, cluster, before, resolved)).collect();
-        // What is traced or counted otherwise is planned anew.
-        let as_before = |(old, _): &(&Snapshot, &Plan)| {
-            old.tracing.as_ref().map(Arc::as_ptr) == snapshot.tracing.as_ref().map(Arc::as_ptr)
-                && old.istio.as_ref().map(Arc::as_ptr) == snapshot.istio.as_ref().map(Arc::as_ptr)
-        };
-        // And so it is where others look on.
+        // What is traced or counted otherwise is planned anew, and so it is where others look on.
         let tapped = std::mem::replace(&mut self.tapped, self.taps.version());
-        let told_as_before = before.filter(|_| tapped == self.tapped).filter(as_before);
+        let as_before = |(old, _): &(&Snapshot, &Plan)| tapped == self.tapped && old.tells_as(snapshot);
+        let told_as_before = before.filter(as_before);
         let listeners = snapshot.listeners.iter().map(|listener| self.listener(listener, told_as_before)).collect();
         let plan = Arc::new(Plan { generation, listeners, clusters });
         self.health.settle(snapshot, &plan, &self.contexts);

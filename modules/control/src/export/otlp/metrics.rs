@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum, metric, number_data_point,
+    AggregationTemporality, Exemplar, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics, Sum, exemplar, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use ringway_telemetry::{HistogramReading, Reading, Registry, Sample};
+use ringway_telemetry::{Family, HistogramReading, Point, Reading, Registry, Sample, Unit};
 
 use super::{nanos, scope, text};
 use crate::export::OtlpTransport;
@@ -88,6 +88,59 @@ fn read(registry: &Registry, began: SystemTime, now: SystemTime, mut take: impl 
     });
     if let Some(done) = last {
         take(done);
+    }
+    let families = registry.istio().map(|istio| istio.families()).unwrap_or_default();
+    families.iter().for_each(|family| take(of_family(family, start, time)));
+}
+
+/// A metric of Istio's, under the name that Prometheus has it by.
+fn of_family(family: &Family, start: u64, time: u64) -> Metric {
+    let cumulative: i32 = AggregationTemporality::Cumulative.into();
+    let (mut numbers, mut histograms) = (Vec::new(), Vec::new());
+    for (labels, point) in &family.series {
+        let attributes = labels.iter().map(|(name, value)| text(name, value.clone())).collect();
+        match point {
+            Point::Counter(value) => numbers.push(NumberDataPoint {
+                attributes,
+                start_time_unix_nano: start,
+                time_unix_nano: time,
+                value: Some(number_data_point::Value::AsInt(i64::try_from(*value).unwrap_or(i64::MAX))),
+                ..NumberDataPoint::default()
+            }),
+            Point::Histogram(buckets, sum) => histograms.push(HistogramDataPoint {
+                attributes,
+                start_time_unix_nano: start,
+                time_unix_nano: time,
+                count: buckets.iter().map(|bucket| bucket.count).sum(),
+                sum: Some(*sum),
+                bucket_counts: buckets.iter().map(|bucket| bucket.count).collect(),
+                explicit_bounds: buckets.iter().map(|bucket| bucket.bound).filter(|bound| bound.is_finite()).collect(),
+                exemplars: buckets.iter().filter_map(|bucket| bucket.exemplar.as_ref()).map(exemplar).collect(),
+                ..HistogramDataPoint::default()
+            }),
+        }
+    }
+    let (name, data) = if histograms.is_empty() {
+        let sum = Sum { data_points: numbers, aggregation_temporality: cumulative, is_monotonic: true };
+        (format!("{}_total", family.name), metric::Data::Sum(sum))
+    } else {
+        let histogram = Histogram { data_points: histograms, aggregation_temporality: cumulative };
+        (family.name.to_owned(), metric::Data::Histogram(histogram))
+    };
+    let unit = match family.unit {
+        Unit::One => "1",
+        Unit::Milliseconds => "ms",
+        Unit::Bytes => "By",
+    };
+    Metric { name, description: family.help.to_owned(), unit: unit.to_owned(), data: Some(data), ..Metric::default() }
+}
+
+fn exemplar(of: &ringway_telemetry::Exemplar) -> Exemplar {
+    Exemplar {
+        time_unix_nano: nanos(of.at),
+        trace_id: of.trace.get().to_be_bytes().to_vec(),
+        value: Some(exemplar::Value::AsDouble(of.us as f64 / 1000.0)),
+        ..Exemplar::default()
     }
 }
 
