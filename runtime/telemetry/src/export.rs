@@ -10,7 +10,7 @@ use crate::{
 /// Takes spans away. Called on the control plane's thread, once per batch; must not block and bounds what it keeps.
 pub trait SpanExporter: Send + Sync {
     /// Some spans, each at most once, in no order.
-    fn export(&self, spans: &[Span]);
+    fn export(&self, spans: &[Span<'_>]);
 }
 
 /// Takes finished streams away as log records. As [`SpanExporter`].

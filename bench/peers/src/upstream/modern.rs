@@ -1,4 +1,5 @@
-//! HTTP/2 with prior knowledge, and HTTP/2 and HTTP/1.1 over TLS: fixed replies by path, and a gRPC echo.
+//! HTTP/2 with prior knowledge, and HTTP/2 and HTTP/1.1 over TLS: fixed replies by path, a gRPC echo, and a collector
+//! of telemetry that takes everything.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ use crate::message;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 1 << 24;
 const BACKLOG: u32 = 4096;
+/// What the methods of OpenTelemetry's collectors are called.
+const EXPORT: &str = "/Export";
 
 /// Serves for ever.
 pub(super) fn run(h2c: SocketAddr, tls: SocketAddr, config: Arc<ServerConfig>) -> Result<()> {
@@ -104,7 +107,8 @@ async fn http2(io: impl AsyncRead + AsyncWrite + Unpin, served: Rc<Served>) -> R
     let mut connection = builder.handshake::<_, Bytes>(io).await?;
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted?;
-        if request.uri().path() == message::UNARY {
+        let path = request.uri().path();
+        if path == message::UNARY || path.ends_with(EXPORT) {
             spawn_local(unary(request, respond, served.clone()));
         } else {
             get(&request, respond, &served)?;
@@ -127,14 +131,20 @@ fn get(request: &Request<RecvStream>, mut respond: SendResponse<Bytes>, served: 
     Ok(())
 }
 
-/// Sends the message of the call back when the request has ended.
+/// Sends the message of the call back when the request has ended; a collector's answer is empty: it took everything.
 async fn unary(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, served: Rc<Served>) -> Result<()> {
+    let exported = request.uri().path().ends_with(EXPORT);
     let mut body = request.into_body();
     let mut message = Vec::new();
     while let Some(bytes) = body.data().await {
         let bytes = bytes?;
-        message.extend_from_slice(&bytes);
+        if !exported {
+            message.extend_from_slice(&bytes);
+        }
         body.flow_control().release_capacity(bytes.len())?;
+    }
+    if exported {
+        message.extend_from_slice(&[0; 5]);
     }
     let mut reply = respond.send_response(served.grpc_head.clone(), false)?;
     reply.send_data(message.into(), false)?;

@@ -123,7 +123,7 @@ fn to(address: SocketAddr, path: &str) -> Destination {
     }
 }
 
-fn span(id: u64) -> Span {
+fn span(id: u64) -> Span<'static> {
     Span {
         trace: NonZeroU128::new(0xabc).unwrap(),
         id: NonZeroU64::new(id).unwrap(),

@@ -43,7 +43,7 @@ impl Batch for Spans {
 }
 
 impl SpanExporter for SpanQueue {
-    fn export(&self, spans: &[Span]) {
+    fn export(&self, spans: &[Span<'_>]) {
         for span in spans {
             let text = encoded(span, &self.service).to_string();
             self.queue.push(text.len(), text);
@@ -51,18 +51,18 @@ impl SpanExporter for SpanQueue {
     }
 }
 
-fn encoded(span: &Span, service: &str) -> Value {
+fn encoded(span: &Span<'_>, service: &str) -> Value {
     let mut tags: Map<String, Value> = Map::new();
     for (key, value) in &span.attributes {
         let text = match value {
-            SpanValue::Text(text) => text.clone(),
+            SpanValue::Text(text) => text.to_string(),
             SpanValue::Number(number) => number.to_string(),
             SpanValue::Bool(truth) => truth.to_string(),
         };
         tags.insert(key.to_string(), text.into());
     }
     if let SpanStatus::Error(why) = &span.status {
-        tags.insert("error".into(), why.as_str().into());
+        tags.insert("error".into(), (**why).into());
     }
     let annotations: Vec<Value> =
         span.events.iter().map(|event| json!({ "timestamp": micros(event.at), "value": event.name })).collect();
@@ -70,7 +70,7 @@ fn encoded(span: &Span, service: &str) -> Value {
     let mut encoded = json!({
         "traceId": format!("{:032x}", span.trace),
         "id": format!("{:016x}", span.id),
-        "name": span.name,
+        "name": &*span.name,
         "kind": match span.kind { SpanKind::Server => "SERVER", SpanKind::Client => "CLIENT" },
         "timestamp": micros(span.start),
         // Zero is not allowed.

@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 
 /// How long a slow stream is worth showing.
 const SLOW_FOR: Duration = Duration::from_secs(3600);
+/// How often slow streams that are too old make room: looking at all of them for each that comes would cost more than
+/// all else that is done with it.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The most recent streams, the slowest of the last hour, and the last that failed. Each kind is bounded by number and
 /// by bytes, and loses its oldest or its fastest.
@@ -20,6 +23,8 @@ pub(crate) struct Traces {
     failed: Ring,
     slow: BTreeMap<(Duration, u64), Arc<Kept>>,
     slow_bytes: usize,
+    /// When the slow ones were looked through for old ones, by the ends of streams.
+    looked: SystemTime,
     number: u64,
 }
 
@@ -39,7 +44,7 @@ struct Ring {
 
 struct Kept {
     number: u64,
-    traced: Traced,
+    traced: Box<Traced>,
     failed: bool,
     bytes: usize,
 }
@@ -64,6 +69,7 @@ impl Traces {
             failed: Ring::default(),
             slow: BTreeMap::new(),
             slow_bytes: 0,
+            looked: SystemTime::UNIX_EPOCH,
             number: 0,
         }
     }
@@ -73,7 +79,7 @@ impl Traces {
         self.trim();
     }
 
-    pub(super) fn add(&mut self, traced: Traced) {
+    pub(super) fn add(&mut self, traced: Box<Traced>) {
         if self.limits.entries == 0 {
             return;
         }
@@ -83,10 +89,23 @@ impl Traces {
         if failed {
             self.failed.push(&kept);
         }
+        self.forget_old(kept.ended());
         self.slow_bytes += kept.bytes;
         self.slow.insert((kept.took(), kept.number), Arc::clone(&kept));
         self.recent.push(&kept);
         self.trim();
+    }
+
+    /// Drops slow streams that nobody is shown any more.
+    fn forget_old(&mut self, now: SystemTime) {
+        // Streams come in no order, and clocks are set back.
+        let since = now.duration_since(self.looked).unwrap_or_else(|before| before.duration());
+        if since < LOOK_EVERY {
+            return;
+        }
+        self.looked = now;
+        self.slow.retain(|_, kept| !kept.is_older(now, SLOW_FOR));
+        self.slow_bytes = self.slow.values().map(|kept| kept.bytes).sum();
     }
 
     fn trim(&mut self) {
@@ -94,14 +113,8 @@ impl Traces {
         self.recent.trim(entries, bytes);
         self.failed.trim(entries, bytes);
         while self.slow.len() > entries || self.slow_bytes > bytes {
-            let now = SystemTime::now();
-            let old = self.slow.iter().find(|(_, kept)| kept.is_older(now, SLOW_FOR)).map(|(key, _)| *key);
-            let gone = match old {
-                Some(key) => self.slow.remove(&key),
-                None => self.slow.pop_first().map(|(_, gone)| gone),
-            };
-            let Some(gone) = gone else { break };
-            self.slow_bytes -= gone.bytes;
+            let Some((_, fastest)) = self.slow.pop_first() else { break };
+            self.slow_bytes -= fastest.bytes;
         }
     }
 
@@ -129,10 +142,10 @@ impl Traces {
         if found.is_empty() {
             return None;
         }
-        let mut spans: Vec<(Span, Arc<str>)> = Vec::new();
+        let mut spans: Vec<(Span<'_>, &str)> = Vec::new();
         for kept in found {
-            let service = kept.traced.service();
-            spans.extend(kept.traced.spans().into_iter().map(|span| (span, Arc::clone(service))));
+            let service = &**kept.traced.service();
+            spans.extend(kept.traced.spans().into_iter().map(|span| (span, service)));
         }
         spans.sort_by_key(|(span, _)| span.start);
         let spans: Vec<_> = spans.iter().map(|(span, service)| shown(span, service)).collect();
@@ -167,6 +180,11 @@ impl Kept {
         now.duration_since(self.traced.report.record().start).is_ok_and(|age| age > than)
     }
 
+    fn ended(&self) -> SystemTime {
+        let record = self.traced.report.record();
+        record.start + record.duration
+    }
+
     /// The stream in a list.
     fn line(&self) -> Value {
         let spans = self.traced.spans();
@@ -174,7 +192,7 @@ impl Kept {
         json!({
             "trace_id": self.trace().map(|trace| format!("{trace:032x}")),
             "service": &**self.traced.service(),
-            "name": first.map(|span| span.name.as_str()),
+            "name": first.map(|span| &*span.name),
             "start_us": first.map(|span| micros(span.start)),
             "duration_us": self.took().as_micros() as u64,
             "failed": self.failed,
@@ -185,16 +203,16 @@ impl Kept {
     }
 }
 
-fn shown(span: &Span, service: &str) -> Value {
+fn shown(span: &Span<'_>, service: &str) -> Value {
     let status = match &span.status {
         SpanStatus::Unset => json!({ "code": "unset" }),
-        SpanStatus::Error(why) => json!({ "code": "error", "message": why }),
+        SpanStatus::Error(why) => json!({ "code": "error", "message": &**why }),
     };
-    let event = |event: &SpanEvent| json!({ "name": event.name, "at_us": micros(event.at), "attributes": attributes(&event.attributes) });
+    let event = |event: &SpanEvent<'_>| json!({ "name": event.name, "at_us": micros(event.at), "attributes": attributes(&event.attributes) });
     json!({
         "id": format!("{:016x}", span.id),
         "parent": span.parent.map(|parent| format!("{parent:016x}")),
-        "name": span.name,
+        "name": &*span.name,
         "kind": match span.kind {
             SpanKind::Server => "server",
             SpanKind::Client => "client",
@@ -208,9 +226,9 @@ fn shown(span: &Span, service: &str) -> Value {
     })
 }
 
-fn attributes(all: &[(std::borrow::Cow<'static, str>, SpanValue)]) -> Value {
-    let value = |value: &SpanValue| match value {
-        SpanValue::Text(text) => Value::from(text.as_str()),
+fn attributes(all: &[(std::borrow::Cow<'_, str>, SpanValue<'_>)]) -> Value {
+    let value = |value: &SpanValue<'_>| match value {
+        SpanValue::Text(text) => Value::from(&**text),
         SpanValue::Number(number) => Value::from(*number),
         SpanValue::Bool(truth) => Value::from(*truth),
     };
@@ -230,20 +248,24 @@ mod tests {
     use super::*;
 
     /// A stream of this trace that took so many milliseconds.
-    fn traced(trace: u128, millis: u64, status: u16) -> Traced {
+    fn traced(trace: u128, millis: u64, status: u16) -> Box<Traced> {
+        started(SystemTime::now(), trace, millis, status)
+    }
+
+    fn started(start: SystemTime, trace: u128, millis: u64, status: u16) -> Box<Traced> {
         let ring = TraceRing::new(1, 1, || ());
         let mut sinks = Sinks::default();
         sinks.add(|needs| {
             let plan = SpanPlan::new("shop".into(), Tail::default(), Vec::new(), needs);
             TraceSink::new(Arc::new(plan), Arc::clone(&ring))
         });
-        let mut record = StreamRecord::new(SystemTime::now());
+        let mut record = StreamRecord::new(start);
         let trace = NonZeroU128::new(trace).unwrap();
         record.trace = Some(TraceIds { trace, span: SpanId::MIN, parent: None, sampled: true });
         (record.duration, record.response_code) = (Duration::from_millis(millis), Some(status));
         sinks.on_worker(0).iter().for_each(|sink| sink.ended(&record));
         let mut taken = None;
-        ring.drain(1, |traced| taken = Some(*traced));
+        ring.drain(1, |traced| taken = Some(traced));
         taken.unwrap()
     }
 
@@ -267,6 +289,18 @@ mod tests {
         assert!(traces.find(NonZeroU128::new(9).unwrap()).is_none());
         traces.resize(TraceStore { entries: 0, max_bytes: ByteSize(1 << 20) });
         assert!(ids(&traces, Kind::Slow).is_empty() && ids(&traces, Kind::Failed).is_empty());
+    }
+
+    #[test]
+    fn slow_streams_of_hours_ago_make_room() {
+        let mut traces = Traces::new(TraceStore { entries: 2, max_bytes: ByteSize(1 << 20) });
+        let now = SystemTime::now();
+        traces.add(started(now - 2 * SLOW_FOR, 1, 500, 200));
+        traces.add(started(now, 2, 10, 200));
+        assert_eq!(traces.slow.len(), 1, "the new one has made it go");
+        traces.add(started(now, 3, 20, 200));
+        assert_eq!(ids(&traces, Kind::Slow), [3, 2]);
+        assert_eq!(traces.slow_bytes, traces.slow.values().map(|kept| kept.bytes).sum::<usize>());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::exporters::Exporters;
 use super::traces::Traces;
 
 /// Streams that may wait on each worker for the control plane.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 4096;
 /// Streams that are taken at once, so that others have their turn.
 const BATCH: usize = 512;
 
@@ -86,17 +86,17 @@ impl Tracer {
     /// Takes what workers have reported: keeps it, and hands its spans on. True if there may be more.
     pub(super) fn round(&mut self, exporters: &Exporters) -> bool {
         let Some(Running { of, ring, traces }) = &mut self.running else { return false };
-        let mut spans = Vec::new();
-        let more = ring.drain(BATCH, |traced| {
-            spans.extend(traced.spans());
-            traces.add(*traced);
-        });
+        let mut taken = Vec::new();
+        let more = ring.drain(BATCH, |traced| taken.push(traced));
+        let spans: Vec<_> = taken.iter().flat_map(|traced| traced.spans()).collect();
         let cells = self.registry.tracing.control();
         cells.spans_collected.add(spans.len() as u64);
         cells.reports_dropped.set(ring.dropped());
         if !spans.is_empty() {
             exporters.of_spans(&of.raw.exporters).for_each(|exporter| exporter.export(&spans));
         }
+        drop(spans);
+        taken.into_iter().for_each(|traced| traces.add(traced));
         more
     }
 

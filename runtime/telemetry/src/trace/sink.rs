@@ -157,7 +157,7 @@ impl Traced {
     }
 
     /// Its spans, with tags and what was thrown.
-    pub fn spans(&self) -> Vec<Span> {
+    pub fn spans(&self) -> Vec<Span<'_>> {
         let record = self.report.record();
         let mut spans = span::spans_of(&record, self.plan.thrown(&record));
         if let Some(server) = spans.first_mut() {
@@ -166,8 +166,8 @@ impl Traced {
                 value.clear();
                 format.render(&record, &mut value);
                 if !value.is_empty() {
-                    let value = SpanValue::Text(String::from_utf8_lossy(&value).into_owned());
-                    server.attributes.push((name.to_string().into(), value));
+                    let value = SpanValue::Text(String::from_utf8_lossy(&value).into_owned().into());
+                    server.attributes.push(((&**name).into(), value));
                 }
             }
         }

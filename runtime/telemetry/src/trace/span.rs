@@ -9,9 +9,9 @@ use ringway_api::{Address, Version};
 
 use crate::{Attempt, SpanId, StreamRecord, StreamReport};
 
-/// A span.
+/// A span. It borrows what it can from the stream that it is of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Span {
+pub struct Span<'a> {
     /// The trace it belongs to.
     pub trace: NonZeroU128,
     /// Its id.
@@ -19,7 +19,7 @@ pub struct Span {
     /// The span that caused it.
     pub parent: Option<SpanId>,
     /// What it did, with few different values: `GET`, `com.example.Greeter/hello`.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// Which side of a call it is.
     pub kind: SpanKind,
     /// When it began.
@@ -27,11 +27,11 @@ pub struct Span {
     /// When it ended; never before `start`.
     pub end: SystemTime,
     /// What is known of it.
-    pub attributes: Vec<(Cow<'static, str>, SpanValue)>,
+    pub attributes: Vec<(Cow<'a, str>, SpanValue<'a>)>,
     /// What happened in between, in order.
-    pub events: Vec<SpanEvent>,
+    pub events: Vec<SpanEvent<'a>>,
     /// How it came out.
-    pub status: SpanStatus,
+    pub status: SpanStatus<'a>,
 }
 
 /// Which side of a call a span is.
@@ -45,9 +45,9 @@ pub enum SpanKind {
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpanValue {
+pub enum SpanValue<'a> {
     /// Text; what was no UTF-8 has replacement characters.
-    Text(String),
+    Text(Cow<'a, str>),
     /// A number.
     Number(i64),
     /// A truth value.
@@ -56,22 +56,22 @@ pub enum SpanValue {
 
 /// Something that happened at one point of a span.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SpanEvent {
+pub struct SpanEvent<'a> {
     /// What.
     pub name: &'static str,
     /// When.
     pub at: SystemTime,
     /// What is known of it.
-    pub attributes: Vec<(Cow<'static, str>, SpanValue)>,
+    pub attributes: Vec<(Cow<'a, str>, SpanValue<'a>)>,
 }
 
 /// How a span came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpanStatus {
+pub enum SpanStatus<'a> {
     /// Nothing is wrong.
     Unset,
     /// It failed, for this reason.
-    Error(String),
+    Error(Cow<'a, str>),
 }
 
 /// What a service threw, as far as it is known.
@@ -83,12 +83,12 @@ pub(super) struct Thrown<'a> {
 }
 
 /// The spans of a stream: one for the stream, one for each try. None if it is not part of a trace.
-pub fn spans(report: &StreamReport) -> Vec<Span> {
+pub fn spans(report: &StreamReport) -> Vec<Span<'_>> {
     spans_of(&report.record(), None)
 }
 
 /// The same of a record, the stream's own span first; with what was thrown.
-pub(super) fn spans_of(record: &StreamRecord<'_>, thrown: Option<Thrown<'_>>) -> Vec<Span> {
+pub(super) fn spans_of<'a>(record: &StreamRecord<'a>, thrown: Option<Thrown<'a>>) -> Vec<Span<'a>> {
     let Some(ids) = record.trace else { return Vec::new() };
     let server = server(record, (ids.trace, ids.span, ids.parent), thrown);
     let end = server.end;
@@ -103,18 +103,20 @@ pub(crate) const fn grpc_failed(status: u32) -> bool {
 }
 
 /// What is known of a stream, under the names that its span has it by.
-pub fn stream_attributes(record: &StreamRecord<'_>) -> Vec<(Cow<'static, str>, SpanValue)> {
-    let mut attributes = Attributes(Vec::new());
+pub fn stream_attributes<'a>(record: &StreamRecord<'a>) -> Vec<(Cow<'a, str>, SpanValue<'a>)> {
+    let mut attributes = Attributes(Vec::with_capacity(24));
     call(record, &mut attributes);
     attributes.text("url.scheme", record.scheme.map(str::as_bytes));
     attributes.text("server.address", record.authority);
-    attributes.text("client.address", record.downstream_remote.map(ip).as_deref());
-    attributes.text("network.peer.address", record.downstream_direct_remote.map(Address::to_string).as_deref());
+    attributes.made("client.address", record.downstream_remote.map(ip));
+    attributes.made("network.peer.address", record.downstream_direct_remote.map(Address::to_string));
     attributes.number("http.response.status_code", record.response_code.map(u64::from));
     attributes.number("http.request.body.size", Some(record.bytes_received));
     attributes.number("http.response.body.size", Some(record.bytes_sent));
-    attributes
-        .text("response_flags", Some(if record.flags.is_empty() { "-".into() } else { record.flags.to_string() }));
+    match record.flags.is_empty() {
+        true => attributes.text("response_flags", Some("-")),
+        false => attributes.made("response_flags", Some(record.flags.to_string())),
+    }
     attributes.text("response_code_details", record.response_code_details);
     attributes.text("route_name", record.route_name);
     attributes.text("upstream_cluster", record.upstream_cluster);
@@ -122,81 +124,83 @@ pub fn stream_attributes(record: &StreamRecord<'_>) -> Vec<(Cow<'static, str>, S
     attributes.0
 }
 
-fn server(
-    record: &StreamRecord<'_>,
+fn server<'a>(
+    record: &StreamRecord<'a>,
     (trace, id, parent): (NonZeroU128, SpanId, Option<SpanId>),
-    thrown: Option<Thrown<'_>>,
-) -> Span {
+    thrown: Option<Thrown<'a>>,
+) -> Span<'a> {
     let mut attributes = Attributes(stream_attributes(record));
     let details = record.response_code_details.unwrap_or("no_response");
-    let code = record.response_code.map(|code| code.to_string());
     // A server's span has failed when the server has (OpenTelemetry, HTTP spans, Status). What is thrown is an answer
     // like any other to the protocol.
     let failed = match (thrown, record.grpc_status, record.response_code) {
         (Some(thrown), _, _) => {
             let class = thrown.class.map(String::from_utf8_lossy);
             let status = record.grpc_status.map(|status| format!("grpc_status_{status}").into());
-            Some((class.or(status).unwrap_or("exception".into()).into_owned(), thrown))
+            Some((class.or(status).unwrap_or("exception".into()), thrown))
         }
-        (None, Some(status), _) if grpc_failed(status) => Some((format!("grpc_status_{status}"), Thrown::default())),
+        (None, Some(status), _) if grpc_failed(status) => {
+            Some((format!("grpc_status_{status}").into(), Thrown::default()))
+        }
         (None, _, Some(code)) if code < 500 => None,
-        _ => Some((code.unwrap_or_else(|| details.to_owned()), Thrown::default())),
+        (None, _, Some(code)) => Some((code.to_string().into(), Thrown::default())),
+        (None, _, None) => Some((details.into(), Thrown::default())),
     };
     let end = record.start + record.duration;
     let mut events = retries(record);
     let mut status = SpanStatus::Unset;
     if let Some((kind, thrown)) = failed {
         let message = thrown.message.map_or(details.into(), String::from_utf8_lossy);
-        attributes.text("error.type", Some(&kind));
+        attributes.known("error.type", kind.clone());
         let mut facts = Attributes(Vec::new());
-        facts.text("exception.type", Some(&kind));
-        facts.text("exception.message", Some(&*message));
+        facts.known("exception.type", kind);
+        facts.known("exception.message", message.clone());
         facts.text("exception.stacktrace", thrown.stack);
         events.push(SpanEvent { name: "exception", at: end, attributes: facts.0 });
-        status = SpanStatus::Error(message.into_owned());
+        status = SpanStatus::Error(message);
     }
     let (start, attributes) = (record.start, attributes.0);
     Span { trace, id, parent, name: name(record), kind: SpanKind::Server, start, end, attributes, events, status }
 }
 
 /// When further tries began, and why.
-fn retries(record: &StreamRecord<'_>) -> Vec<SpanEvent> {
+fn retries<'a>(record: &StreamRecord<'a>) -> Vec<SpanEvent<'a>> {
     let pairs = record.attempts.iter().zip(record.attempts.iter().skip(1));
-    let event = |(before, next): (&Attempt, &Attempt)| {
+    let event = |(before, next): (&'a Attempt, &'a Attempt)| {
         let mut attributes = Attributes(Vec::new());
         attributes.text("retry.reason", before.failure);
         attributes.number("retry.previous_status", before.answered.map(|(_, status)| status.into()));
-        attributes.text("network.peer.address", Some(next.host.to_string()));
+        attributes.made("network.peer.address", Some(next.host.to_string()));
         SpanEvent { name: "retry", at: record.start + next.began, attributes: attributes.0 }
     };
     pairs.map(event).collect()
 }
 
-fn client(
-    record: &StreamRecord<'_>,
-    attempt: &Attempt,
+fn client<'a>(
+    record: &StreamRecord<'a>,
+    attempt: &'a Attempt,
     at: usize,
     (trace, parent): (NonZeroU128, SpanId),
     last: SystemTime,
-) -> Option<Span> {
+) -> Option<Span<'a>> {
     let start = record.start + attempt.began;
-    let mut attributes = Attributes(Vec::new());
+    let mut attributes = Attributes(Vec::with_capacity(12));
     call(record, &mut attributes);
-    attributes.text("network.peer.address", Some(attempt.host.to_string()));
+    attributes.made("network.peer.address", Some(attempt.host.to_string()));
     attributes.text("upstream_cluster", record.upstream_cluster);
     attributes.number("http.response.status_code", attempt.answered.map(|(_, status)| status.into()));
     if at > 0 {
         attributes.number("http.request.resend_count", u64::try_from(at).ok());
     }
     let status = match (attempt.failure, attempt.answered) {
-        (Some(why), _) => SpanStatus::Error(why.to_owned()),
+        (Some(why), _) => SpanStatus::Error(why.into()),
         // A client's has when it was told so.
-        (None, Some((_, status))) if status >= 400 => SpanStatus::Error(status.to_string()),
+        (None, Some((_, status))) if status >= 400 => SpanStatus::Error(status.to_string().into()),
         (None, Some(_)) => SpanStatus::Unset,
-        (None, None) => SpanStatus::Error("given_up".to_owned()),
+        (None, None) => SpanStatus::Error("given_up".into()),
     };
     if let SpanStatus::Error(why) = &status {
-        attributes.text("error.type", Some(why));
+        attributes.known("error.type", why.clone());
     }
     let mut events = Vec::new();
     let mut event = |name, when: Option<Duration>, attributes| {
@@ -222,7 +226,7 @@ fn client(
 }
 
 /// What is called, for either side.
-fn call(record: &StreamRecord<'_>, attributes: &mut Attributes) {
+fn call<'a>(record: &StreamRecord<'a>, attributes: &mut Attributes<'a>) {
     if let Some(Version::Rpc(system)) = record.protocol {
         let (service, method) = service_and_method(record.path.unwrap_or_default());
         attributes.text("rpc.system", Some(system));
@@ -254,13 +258,13 @@ fn call(record: &StreamRecord<'_>, attributes: &mut Attributes) {
 }
 
 /// Few names: the method of HTTP, the service and method of a call.
-fn name(record: &StreamRecord<'_>) -> String {
+fn name<'a>(record: &StreamRecord<'a>) -> Cow<'a, str> {
     match record.protocol {
         _ if is_grpc(record) || matches!(record.protocol, Some(Version::Rpc(_))) => {
             let (service, method) = service_and_method(record.path.unwrap_or_default());
-            format!("{}/{}", String::from_utf8_lossy(service), String::from_utf8_lossy(method))
+            format!("{}/{}", String::from_utf8_lossy(service), String::from_utf8_lossy(method)).into()
         }
-        _ => record.method.unwrap_or("refused").to_owned(),
+        _ => record.method.unwrap_or("refused").into(),
     }
 }
 
@@ -283,12 +287,24 @@ fn ip(address: &Address) -> String {
     }
 }
 
-struct Attributes(Vec<(Cow<'static, str>, SpanValue)>);
+struct Attributes<'a>(Vec<(Cow<'a, str>, SpanValue<'a>)>);
 
-impl Attributes {
-    fn text<T: AsRef<[u8]>>(&mut self, name: &'static str, value: Option<T>) {
-        if let Some(value) = value.filter(|value| !value.as_ref().is_empty()) {
-            self.0.push((name.into(), SpanValue::Text(String::from_utf8_lossy(value.as_ref()).into_owned())));
+impl<'a> Attributes<'a> {
+    fn text<T: AsRef<[u8]> + ?Sized>(&mut self, name: &'static str, value: Option<&'a T>) {
+        if let Some(value) = value {
+            self.known(name, String::from_utf8_lossy(value.as_ref()));
+        }
+    }
+
+    fn made(&mut self, name: &'static str, value: Option<String>) {
+        if let Some(value) = value {
+            self.known(name, value.into());
+        }
+    }
+
+    fn known(&mut self, name: &'static str, value: Cow<'a, str>) {
+        if !value.is_empty() {
+            self.0.push((name.into(), SpanValue::Text(value)));
         }
     }
 
@@ -308,7 +324,7 @@ mod tests {
         SpanId::new(id).unwrap()
     }
 
-    fn value<'a>(span: &'a Span, name: &str) -> Option<&'a SpanValue> {
+    fn value<'a>(span: &'a Span<'_>, name: &str) -> Option<&'a SpanValue<'a>> {
         span.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
@@ -334,7 +350,8 @@ mod tests {
         record.attempts = &attempts;
         record.trace =
             Some(TraceIds { trace: NonZeroU128::new(7).unwrap(), span: id(1), parent: Some(id(9)), sampled: true });
-        let made = spans(&StreamReport::of(&record));
+        let report = StreamReport::of(&record);
+        let made = spans(&report);
         let [server, failed, answered] = made.as_slice() else { panic!("{made:?}") };
         assert_eq!((server.kind, server.parent, server.end), (SpanKind::Server, Some(id(9)), start + record.duration));
         assert_eq!((failed.parent, &failed.status), (Some(id(1)), &SpanStatus::Error("connection_reset".into())));
@@ -353,7 +370,8 @@ mod tests {
         let mut record = StreamRecord::new(SystemTime::UNIX_EPOCH);
         record.trace = Some(TraceIds { trace: NonZeroU128::MIN, span: id(1), parent: None, sampled: true });
         (record.path, record.protocol) = (Some(&b"/com.example.Greeter/hello"[..]), Some(Version::Rpc("dubbo")));
-        let made = spans(&StreamReport::of(&record));
+        let report = StreamReport::of(&record);
+        let made = spans(&report);
         let [server] = made.as_slice() else { panic!("{made:?}") };
         assert_eq!(server.name, "com.example.Greeter/hello");
         assert_eq!(value(server, "rpc.system"), Some(&SpanValue::Text("dubbo".into())));

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use ringway_telemetry::{LogEntry, LogExporter, SpanValue, stream_attributes};
 
-use super::spans::attributes;
-use super::{nanos, scope};
+use super::wire::{self, Envelope};
+use super::{attribute, nanos};
 use crate::export::OtlpTransport;
 use crate::export::queue::Queue;
 use crate::export::sending::Batch;
@@ -19,20 +19,20 @@ use crate::export::sending::Batch;
 /// Batches of log records.
 pub(in crate::export) struct Logs {
     transport: OtlpTransport,
-    resource: Resource,
+    envelope: Envelope,
 }
 
-/// Log records that wait.
-pub(in crate::export) struct LogQueue(pub(in crate::export) Arc<Queue<LogRecord>>);
+/// Log records that wait, in protobuf.
+pub(in crate::export) struct LogQueue(pub(in crate::export) Arc<Queue<Vec<u8>>>);
 
 impl Logs {
     pub(in crate::export) fn new(transport: OtlpTransport, resource: &Resource) -> Self {
-        Self { transport, resource: resource.clone() }
+        Self { transport, envelope: Envelope::new(resource) }
     }
 }
 
 impl Batch for Logs {
-    type Item = LogRecord;
+    type Item = Vec<u8>;
 
     fn path(&self) -> &'static str {
         super::path(self.transport, "/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs")
@@ -42,12 +42,8 @@ impl Batch for Logs {
         super::content_type(self.transport)
     }
 
-    fn message(&self, items: &[LogRecord]) -> Bytes {
-        let scope_logs =
-            vec![ScopeLogs { scope: Some(scope()), log_records: items.to_vec(), schema_url: String::new() }];
-        let resource_logs =
-            vec![ResourceLogs { resource: Some(self.resource.clone()), scope_logs, schema_url: String::new() }];
-        ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()
+    fn message(&self, items: &[Vec<u8>]) -> Bytes {
+        self.envelope.around(items)
     }
 
     fn rejected(&self, answer: &[u8]) -> u64 {
@@ -58,8 +54,8 @@ impl Batch for Logs {
 
 impl LogExporter for LogQueue {
     fn export(&self, entry: &LogEntry<'_>) {
-        let record = encoded(entry);
-        self.0.push(record.encoded_len(), record);
+        let item = wire::item(&encoded(entry).encode_to_vec());
+        self.0.push(item.len(), item);
     }
 }
 
@@ -75,9 +71,7 @@ fn encoded(entry: &LogEntry<'_>) -> LogRecord {
         format!("{} {path} {code}", record.method.unwrap_or("-"))
     });
     let mut all = stream_attributes(record);
-    all.extend(
-        entry.attributes.iter().map(|(name, value)| ((*name).to_owned().into(), SpanValue::Text(value.clone()))),
-    );
+    all.extend(entry.attributes.iter().map(|(name, value)| ((*name).into(), SpanValue::Text(value.as_str().into()))));
     LogRecord {
         time_unix_nano: nanos(record.start),
         observed_time_unix_nano: nanos(record.start + record.duration),
@@ -89,4 +83,13 @@ fn encoded(entry: &LogEntry<'_>) -> LogRecord {
         span_id: record.trace.map_or_else(Vec::new, |ids| ids.span.get().to_be_bytes().to_vec()),
         ..LogRecord::default()
     }
+}
+
+fn attributes(all: &[(std::borrow::Cow<'_, str>, SpanValue<'_>)]) -> Vec<KeyValue> {
+    let value = |value: &SpanValue<'_>| match value {
+        SpanValue::Text(text) => any_value::Value::StringValue(text.to_string()),
+        SpanValue::Number(number) => any_value::Value::IntValue(*number),
+        SpanValue::Bool(truth) => any_value::Value::BoolValue(*truth),
+    };
+    all.iter().map(|(key, one)| attribute(key, value(one))).collect()
 }

@@ -3,6 +3,7 @@
 mod logs;
 mod metrics;
 mod spans;
+mod wire;
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource as Encoded;
