@@ -11,6 +11,8 @@ pub struct Grouping {
     /// A priority with a smaller share of usable hosts, in percent, spreads its requests over all of its hosts, usable or
     /// not, when the others cannot take them either. `0` never.
     pub panic_percent: u32,
+    /// Requests that would be spread in this way fail instead.
+    pub fail_on_panic: bool,
     /// A priority with this many hundredths of the hosts that it needs has all of its load: 140 means that it can lose 2
     /// of 7.
     pub overprovisioning: u32,
@@ -83,6 +85,7 @@ impl Default for Grouping {
     fn default() -> Self {
         Self {
             panic_percent: 50,
+            fail_on_panic: false,
             overprovisioning: 140,
             locality_weights: Vec::new(),
             zone_aware: None,

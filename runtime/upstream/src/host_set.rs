@@ -98,6 +98,15 @@ impl HostSet {
     pub(crate) fn pick(&self, want: &Want<'_>, settings: &Settings, cx: PickCx) -> Option<usize> {
         let levels = self.levels(want.metadata)?;
         let before = self.shared.panics.get();
+        let picked = self.draw(levels, want, settings, cx);
+        if self.shared.panics.get() != before {
+            settings.events.panicked();
+        }
+        picked
+    }
+
+    /// Picks until the host takes its share: hosts that are warming up take less of it.
+    fn draw(&self, levels: &Levels, want: &Want<'_>, settings: &Settings, cx: PickCx) -> Option<usize> {
         let avoided = if want.avoid_priorities == 0 { 0 } else { self.priorities(want) };
         let draw = |cx| {
             let at = levels.pick(&self.states, &self.shared, &self.grouping, avoided, cx)?;
@@ -113,9 +122,6 @@ impl HostSet {
             }
             redraws += 1;
             (at, share) = draw(PickCx { random: random.rotate_left(32), ..cx })?;
-        }
-        if self.shared.panics.get() != before {
-            settings.events.panicked();
         }
         Some(at)
     }

@@ -114,6 +114,9 @@ impl Levels {
         let mut hosts = group.hosts(states).with_active(shared.active.get());
         if level.panic.get() {
             shared.panics.set(shared.panics.get() + 1);
+            if rules.fail_on_panic {
+                return None;
+            }
             hosts = hosts.in_panic();
         }
         let at = group.balancer.pick(hosts, cx)?;

@@ -25,6 +25,7 @@ pub(super) fn of(snapshot: &Snapshot, cluster: &Cluster, resolved: &Resolved) ->
     });
     Grouping {
         panic_percent: raw.healthy_panic_threshold,
+        fail_on_panic: raw.fail_traffic_on_panic,
         overprovisioning: raw.overprovisioning_factor,
         locality_weights: raw.locality_weights.iter().map(|one| (hosts::locality(&one.locality), one.weight)).collect(),
         zone_aware,

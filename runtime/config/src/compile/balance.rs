@@ -31,6 +31,9 @@ pub(super) fn groups(raw: &raw::Cluster, path: &str) -> Result<(), Fault> {
     if raw.healthy_panic_threshold > 100 {
         return fault("healthy_panic_threshold", "at most 100 percent");
     }
+    if raw.fail_traffic_on_panic && raw.healthy_panic_threshold == 0 {
+        return fault("fail_traffic_on_panic", "there is no panic with a `healthy_panic_threshold` of 0");
+    }
     if raw.overprovisioning_factor < 100 {
         return fault("overprovisioning_factor", "at least 100, which is none");
     }

@@ -46,6 +46,10 @@ pub struct Cluster {
     /// requests; `0` never.
     #[serde(default = "fifty")]
     pub healthy_panic_threshold: u32,
+    /// A priority that would use all of its hosts for that reason fails its requests instead, so that few healthy hosts
+    /// are not held up by the load of all, and nothing is sent to ill ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fail_traffic_on_panic: bool,
     /// A priority keeps all of its load as long as its share of healthy hosts, in percent, times this in hundredths is 100.
     #[serde(default = "one_forty")]
     pub overprovisioning_factor: u32,

@@ -76,6 +76,14 @@ fn too_few_healthy_hosts_are_panic() {
     assert_eq!(world.tally.panics.get(), 1000);
     ill(&cluster, [4]);
     assert!(cluster.pick(Want::default()).is_ok());
+    let failing = Grouping { fail_on_panic: true, ..Grouping::default() };
+    let cluster = world.cluster(with((1..=4).map(host).collect(), failing));
+    ill(&cluster, 1..=2);
+    assert_eq!(share(&cluster, 1..=2), 0);
+    ill(&cluster, [3]);
+    let panics = world.tally.panics.get();
+    assert!(matches!(cluster.pick(Want::default()), Err(AcquireError::NoHealthyHost)));
+    assert_eq!(world.tally.panics.get(), panics + 1);
     let strict = with((1..=4).map(host).collect(), Grouping { panic_percent: 0, ..Grouping::default() });
     let cluster = world.cluster(strict);
     ill(&cluster, 1..=4);
