@@ -23,7 +23,7 @@ export function svg(tag, attributes = {}, ...children) {
 export function card(title, ...children) {
     return el("section", { class: "card" }, el("h2", {}, title), ...children);
 }
-export function table(columns, rows, open) {
+export function table(columns, rows, open, key) {
     const kind = (column) => (column.number ? "n" : column.long ? "long" : undefined);
     const head = el("tr", {}, ...columns.map((column) => el("th", { class: kind(column), scope: "col" }, column.name)));
     const body = rows.map((row) => {
@@ -35,9 +35,18 @@ export function table(columns, rows, open) {
                 return;
             open(row);
         };
-        return el("tr", { class: "link", tabindex: 0, click: go, keydown: go }, ...cells);
+        return el("tr", { class: "link", tabindex: 0, "data-key": key?.(row), click: go, keydown: go }, ...cells);
     });
     return el("div", { class: "wide" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
+}
+export function replace(place, by) {
+    const held = document.activeElement?.closest("tr.link");
+    const had = held && place.contains(held);
+    place.replaceChildren(by);
+    if (!had)
+        return;
+    const rows = [...place.querySelectorAll("tr.link")];
+    (rows.find((row) => row.dataset["key"] === held.dataset["key"]) ?? rows[0])?.focus();
 }
 const UNITS = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
 export function short(value) {

@@ -1,18 +1,21 @@
-import { ask, card, el, table, time } from "./dom.js";
+import { ask, card, el, replace, table, time } from "./dom.js";
 export function requests(view) {
     const kind = el("select", { "aria-label": "Kind" }, ...["recent", "slow", "failed"].map((name) => el("option", {}, name)));
     const filter = el("input", { type: "search", placeholder: "name, status, flag, trace id", "aria-label": "Filter requests" });
     const list = el("div");
     view.replaceChildren(card("Requests", el("div", { class: "bar-row" }, kind, filter), list));
     let ended = false;
+    let asked = 0;
+    let answered = 0;
     const show = async () => {
+        const number = ++asked;
         try {
             const { traces } = await ask(`/traces?kind=${kind.value}&limit=200`);
-            if (ended)
+            if (ended || number !== asked)
                 return;
             const text = (line) => [line.trace_id, line.service, line.name, line.response_code, line.response_flags].join(" ");
             const wanted = traces.filter((line) => text(line).includes(filter.value));
-            list.replaceChildren(wanted.length === 0 ? el("p", { class: "dim" }, "None. Requests are kept while they are sampled: see `tracing` in the configuration.") : table([
+            replace(list, wanted.length === 0 ? el("p", { class: "dim" }, "None. Requests are kept while they are sampled: see `tracing` in the configuration.") : table([
                 { name: "when", show: (line) => (line.start_us === null ? "-" : new Date(line.start_us / 1000).toLocaleTimeString()) },
                 { name: "request", show: (line) => line.name, long: true },
                 { name: "status", number: true, show: (line) => el("span", { class: line.failed ? "bad" : "good" }, line.response_code ?? "-") },
@@ -21,13 +24,18 @@ export function requests(view) {
                 { name: "spans", number: true, show: (line) => line.spans },
                 { name: "service", show: (line) => line.service },
                 { name: "trace", show: (line) => line.trace_id?.slice(0, 16) },
-            ], wanted, (line) => line.trace_id && (location.hash = `trace/${line.trace_id}`)));
+            ], wanted, (line) => line.trace_id && (location.hash = `trace/${line.trace_id}`), (line) => line.trace_id ?? ""));
         }
         catch (error) {
-            list.replaceChildren(el("p", { class: "bad" }, error.message));
+            if (!ended && number === asked)
+                list.replaceChildren(el("p", { class: "bad" }, error.message));
+        }
+        finally {
+            answered = Math.max(answered, number);
         }
     };
-    const timer = setInterval(() => void (document.activeElement?.closest("tr") ? undefined : show()), 1000);
+    const rests = () => answered < asked || document.activeElement?.closest("tr");
+    const timer = setInterval(() => void (rests() ? undefined : show()), 1000);
     for (const control of [kind, filter])
         control.addEventListener("input", () => void show());
     void show();

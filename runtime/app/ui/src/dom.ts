@@ -40,7 +40,8 @@ export interface Column<T> {
   show: (row: T) => Child;
 }
 
-export function table<T>(columns: Column<T>[], rows: T[], open?: (row: T) => void): HTMLElement {
+/** A table; `key` tells its rows apart when they are shown again. */
+export function table<T>(columns: Column<T>[], rows: T[], open?: (row: T) => void, key?: (row: T) => string): HTMLElement {
   const kind = (column: Column<T>) => (column.number ? "n" : column.long ? "long" : undefined);
   const head = el("tr", {}, ...columns.map((column) => el("th", { class: kind(column), scope: "col" }, column.name)));
   const body = rows.map((row) => {
@@ -50,9 +51,19 @@ export function table<T>(columns: Column<T>[], rows: T[], open?: (row: T) => voi
       if (event instanceof KeyboardEvent && event.key !== "Enter") return;
       open(row);
     };
-    return el("tr", { class: "link", tabindex: 0, click: go, keydown: go }, ...cells);
+    return el("tr", { class: "link", tabindex: 0, "data-key": key?.(row), click: go, keydown: go }, ...cells);
   });
   return el("div", { class: "wide" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
+}
+
+/** Shows something else in a place; the row that has the keyboard keeps it, or the first one takes it over. */
+export function replace(place: HTMLElement, by: HTMLElement): void {
+  const held = document.activeElement?.closest<HTMLElement>("tr.link");
+  const had = held && place.contains(held);
+  place.replaceChildren(by);
+  if (!had) return;
+  const rows = [...place.querySelectorAll<HTMLElement>("tr.link")];
+  (rows.find((row) => row.dataset["key"] === held.dataset["key"]) ?? rows[0])?.focus();
 }
 
 const UNITS: [number, string][] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
