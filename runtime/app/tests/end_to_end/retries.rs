@@ -13,7 +13,11 @@ use crate::proxy::{Client, Proxy, Upstream, eventually, free_port, status};
 /// A proxy whose route to `hosts` has `route` besides its cluster, and whose cluster has `cluster`.
 fn proxy(hosts: &[SocketAddr], route: &str, cluster: &str) -> Proxy {
     let hosts: Vec<_> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
-    let hosts = hosts.join(", ");
+    with_endpoints(&hosts.join(", "), route, cluster)
+}
+
+/// The same, with hosts as a configuration has them.
+fn with_endpoints(hosts: &str, route: &str, cluster: &str) -> Proxy {
     Proxy::start_with(|dir, web, _, admin| {
         let log = dir.join("access.log");
         let log = log.display();
@@ -118,6 +122,22 @@ fn a_host_that_refuses_connections_gives_way_to_the_next() {
         assert_eq!(status(proxy.web), 200);
     }
     assert!(proxy.stat("cluster.app.upstream_cx_connect_fail") >= 1);
+}
+
+#[test]
+fn a_retry_goes_to_a_priority_that_was_not_tried() {
+    let first = failing(usize::MAX, UNAVAILABLE);
+    let second = Upstream::saying("hello");
+    let endpoints = format!("\"{}\", {{ address: \"{}\", priority: 1 }}", first.address, second.address);
+    let retry = |more| format!("retry: {{ on: [5xx], attempts: 2, back_off: {{ base_interval: 1ms }} {more} }}");
+    let proxy = with_endpoints(&endpoints, &retry(""), "");
+    assert_eq!(status(proxy.web), 503, "the first priority is well, as far as anybody knows");
+    assert_eq!(first.heads.lock().unwrap().len(), 3);
+    let proxy = with_endpoints(&endpoints, &retry(", previous_priorities: { update_frequency: 1 }"), "");
+    for turn in 1..=5 {
+        assert_eq!(status(proxy.web), 200);
+        assert_eq!(first.heads.lock().unwrap().len(), 3 + turn, "one try, then the next priority");
+    }
 }
 
 #[test]
