@@ -47,6 +47,9 @@ def send(port, request, label):
     """One request on a connection of its own; what came back, or how it failed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=8)
     try:
+        # In one piece, so that what a proxy has received when it decides is no matter of chance.
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         connection.putheader("host", request.host)
         connection.putheader("x-case", label)
@@ -55,6 +58,7 @@ def send(port, request, label):
         if request.body is not None:
             connection.putheader("content-length", str(len(request.body)))
         connection.endheaders(request.body)
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
         began = time.monotonic()
         response = connection.getresponse()
         body = response.read()

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -136,6 +137,11 @@ impl Instance {
     /// The processes of the proxy; none for the peer that is no process.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.running.as_ref().map(Running::pids).unwrap_or_default()
+    }
+
+    /// How long ago its process was started; zero for the peer that is no process.
+    pub(crate) fn age(&self) -> Duration {
+        self.running.as_ref().map(Running::age).unwrap_or_default()
     }
 
     pub(crate) fn rss(&self) -> u64 {

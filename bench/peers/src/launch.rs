@@ -18,6 +18,8 @@ use crate::procfs;
 const DESCRIPTORS: u64 = 65_536;
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether it listens: what start-up times are known to.
+const LOOK: Duration = Duration::from_millis(1);
 
 const AUTOGROUP: &str = "/proc/self/autogroup";
 
@@ -43,6 +45,7 @@ impl Program {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    since: Instant,
     /// Its output goes here; the end of it explains a failed start.
     log: PathBuf,
 }
@@ -57,8 +60,14 @@ impl Running {
         command.arg(&program.path).args(&program.args);
         // The pipe stays open as long as this process lives; the upstream ends when it closes.
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
+        let since = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {}", program.path.display()))?;
-        Ok(Self { child, log })
+        Ok(Self { child, since, log })
+    }
+
+    /// How long ago it was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// The process and its descendants.
@@ -76,7 +85,7 @@ impl Running {
             if Instant::now() > deadline {
                 bail!("it does not listen on {address}: {}", self.last_words());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }

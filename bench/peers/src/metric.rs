@@ -40,6 +40,34 @@ pub(crate) const BUSY: Metric = metric("proxy_busy_percent", "busy %", 0);
 /// Resident memory of the proxy in MiB at the end of the round.
 pub(crate) const RSS_MIB: Metric = metric("rss_mib", "RSS MiB", 1);
 
+/// Requests per second in a closed loop, before the rounds.
+pub(crate) const CAPACITY: Metric = metric("capacity_per_second", "capacity req/s", 0);
+/// Requests per second that were completed of 50 % of the slowest peer's capacity.
+pub(crate) const RATE_50: Metric = metric("half_requests_per_second", "50 %: req/s", 0);
+/// Latency at that rate from when requests were due, in microseconds.
+pub(crate) const P50_50: Metric = metric("half_p50_us", "p50 us", 0);
+/// The same at the 99th percentile.
+pub(crate) const P99_50: Metric = metric("half_p99_us", "p99 us", 0);
+/// The same at the 99.9th percentile.
+pub(crate) const P999_50: Metric = metric("half_p999_us", "p99.9 us", 0);
+/// CPU microseconds per request at that rate.
+pub(crate) const CPU_50: Metric = metric("half_cpu_us_per_request", "CPU us/req", 2);
+/// Requests per second that were completed of 80 % of the slowest peer's capacity.
+pub(crate) const RATE_80: Metric = metric("most_requests_per_second", "80 %: req/s", 0);
+/// Latency at that rate from when requests were due, in microseconds.
+pub(crate) const P50_80: Metric = metric("most_p50_us", "p50 us", 0);
+/// The same at the 99th percentile.
+pub(crate) const P99_80: Metric = metric("most_p99_us", "p99 us", 0);
+/// The same at the 99.9th percentile.
+pub(crate) const P999_80: Metric = metric("most_p999_us", "p99.9 us", 0);
+/// CPU microseconds per request at that rate.
+pub(crate) const CPU_80: Metric = metric("most_cpu_us_per_request", "CPU us/req", 2);
+
+/// Milliseconds from the start of a process to the end of its first reply.
+pub(crate) const START_MS: Metric = metric("start_ms", "start ms", 1);
+/// CPU milliseconds that this took.
+pub(crate) const START_CPU_MS: Metric = metric("start_cpu_ms", "CPU ms", 1);
+
 /// Client connections, where the descriptor limit may lower their number.
 pub(crate) const CONNECTIONS: Metric = metric("connections", "connections", 0);
 /// Growth of resident memory per idle connection, in bytes.

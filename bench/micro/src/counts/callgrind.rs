@@ -15,9 +15,10 @@ const MEASURED: &str = "*cases::measured*";
 
 /// Instructions per operation.
 pub(crate) fn count(case: &Case) -> Result<f64> {
-    let (few, many) = (total(case, FEW)?, total(case, MANY)?);
-    ensure!(many > few, "{}: {few} instructions for {FEW} operations, {many} for {MANY}", case.name);
-    Ok((many - few) as f64 / (MANY - FEW) as f64)
+    let (least, most) = (FEW / case.rarer, MANY / case.rarer);
+    let (few, many) = (total(case, least)?, total(case, most)?);
+    ensure!(many > few, "{}: {few} instructions for {least} operations, {many} for {most}", case.name);
+    Ok((many - few) as f64 / (most - least) as f64)
 }
 
 fn total(case: &Case, times: u64) -> Result<u64> {

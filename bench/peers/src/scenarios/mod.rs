@@ -3,8 +3,10 @@
 mod beside;
 mod closed_loop;
 mod failures;
+mod fixed_rate;
 mod idle;
 mod slow_readers;
+mod start;
 mod swap;
 mod traffic;
 
@@ -28,11 +30,13 @@ pub(crate) const SCENARIOS: &[&dyn Scenario] = &[
     &closed_loop::H2_TLS_TO_H1,
     &closed_loop::H2C_TO_H2C,
     &closed_loop::GRPC_UNARY,
+    &fixed_rate::RATE_H1_1K,
     &beside::UNIX_H1_1K_C64,
     &beside::MESH_H1_1K_C64,
     &beside::LOGGED_H1_1K_C64,
     &beside::TRACED_1_H1_1K_C64,
     &beside::TRACED_100_H1_1K_C64,
+    &start::START,
     &idle::IDLE_10K,
     &idle::TLS_IDLE_4K,
     &swap::SWAP_10K_ROUTES,
