@@ -121,17 +121,17 @@ impl Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers;
+    use crate::catalog::Catalog;
     use crate::report::tests::table;
-    use crate::scenarios::SCENARIOS;
 
     #[test]
     fn bars_name_what_exists() {
+        let catalog = Catalog::built_in().unwrap();
         for bar in BARS {
-            let scenario = SCENARIOS.iter().find(|s| s.name() == bar.scenario).expect(bar.scenario);
+            let scenario = catalog.scenario(bar.scenario).expect(bar.scenario);
             assert!(scenario.columns().contains(&bar.metric), "{}: {}", bar.scenario, bar.demand());
             if let Limit::TimesBest(_, names) = bar.limit {
-                assert!(names.iter().all(|n| peers::by_name(n).is_some()));
+                assert!(names.iter().all(|n| catalog.peer(n).is_some()));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::certificate::Certificate;
 use crate::cli::Options;
 use crate::launch::{self, Program, Running};
 use crate::message;
-use crate::peers::{self, Found, Mode, Peer, Site};
+use crate::peers::{Found, Mode, Peer, Site};
 use crate::procfs;
 use crate::scratch::ScratchDir;
 use crate::upstream::Addresses;
@@ -62,7 +62,7 @@ impl Bench {
             upstream.wait_for(address).context("the upstream")?;
         }
         let entrant = |peer: &'static dyn Peer| Entrant { peer, found: peer.find(&options.places) };
-        let peers = options.peers.iter().filter_map(|name| peers::by_name(name)).map(entrant).collect();
+        let peers = options.peers.iter().filter_map(|name| options.catalog.peer(name)).map(entrant).collect();
         Ok(Self { options, peers, certificate, addresses, upstream, _dir: dir })
     }
 

