@@ -26,6 +26,11 @@ pub(crate) const SMALL: usize = 64;
 /// Bodies that the upstream serves, by path.
 pub(crate) const BODIES: &[(&str, usize)] = &[("/1k", 1024), ("/64k", 64 * 1024), ("/8m", 8 * 1024 * 1024)];
 
+/// Answers how many of them were served so far, in [`SERVED_DIGITS`] digits.
+pub(crate) const SERVED: &str = "/served";
+/// Digits of that answer.
+pub(crate) const SERVED_DIGITS: usize = 20;
+
 /// Headers of every request beside its host.
 pub(crate) const REQUEST_HEADERS: &[(&str, &str)] = &[
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),

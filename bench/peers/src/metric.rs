@@ -85,6 +85,8 @@ pub(crate) const RSS_AFTER: Metric = metric("rss_after_mib", "RSS after MiB", 1)
 
 /// Time from a host's failure until everything is as before, in milliseconds.
 pub(crate) const RECOVERY_MS: Metric = metric("recovery_ms", "recovery ms", 0);
+/// Tries that hosts have seen for each request of the client, during a failure and after it.
+pub(crate) const TRIES: Metric = metric("tries_per_request", "tries/req", 3);
 /// Requests per second during a failure, in percent of those before.
 pub(crate) const RATE_KEPT: Metric = metric("rate_kept_percent", "rate kept %", 0);
 /// The longest time a request took, in milliseconds.

@@ -6,6 +6,7 @@
 mod conn;
 mod modern;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
@@ -78,6 +79,8 @@ impl Addresses {
 /// The replies of the HTTP port, built once.
 pub(crate) struct Replies {
     by_path: Vec<(&'static str, Rc<[u8]>)>,
+    /// How many of those were asked for.
+    served: Cell<u64>,
     not_found: Rc<[u8]>,
     /// The answer to a POST, and to any path that asks for no body in particular.
     small: Rc<[u8]>,
@@ -90,6 +93,7 @@ impl Replies {
         let tcp: Vec<u8> = message::body(message::TCP_MESSAGE).collect();
         Self {
             by_path,
+            served: Cell::new(0),
             not_found: message::not_found().into(),
             small: message::reply(message::SMALL).into(),
             tcp: tcp.into(),
@@ -100,7 +104,15 @@ impl Replies {
         if path == message::UPLOAD || path.starts_with(message::PROBE) {
             return self.small.clone();
         }
-        self.by_path.iter().find(|(known, _)| *known == path).map_or(&self.not_found, |(_, reply)| reply).clone()
+        if let Some((_, reply)) = self.by_path.iter().find(|(known, _)| *known == path) {
+            self.served.set(self.served.get() + 1);
+            return reply.clone();
+        }
+        if path == message::SERVED {
+            let (digits, served) = (message::SERVED_DIGITS, self.served.get());
+            return format!("HTTP/1.1 200 OK\r\ncontent-length: {digits}\r\n\r\n{served:0digits$}").into_bytes().into();
+        }
+        self.not_found.clone()
     }
 }
 

@@ -1,5 +1,7 @@
 //! One of three hosts dies, stalls or slows down under load, and comes back.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use crate::bench::{Bench, Entrant, UPSTREAM};
 use crate::certificate::Certificate;
 use crate::launch::{self, Program, Running};
 use crate::load::{Load, Window};
-use crate::message::HOST;
+use crate::message::{self, HOST, SERVED_DIGITS};
 use crate::metric::{self, Metric};
 use crate::peers::Mode;
 use crate::rounds::{self, Row};
@@ -26,6 +28,8 @@ pub(crate) const SLOWED: Failure = Failure { kind: Kind::Slowed, connections: 32
 
 /// How long the host is as it should not be, and how long it is watched after that.
 const ILL: Duration = Duration::from_secs(4);
+/// How long a host may take to say what it has served.
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
 /// What is looked at as one.
 const SLICE: Duration = Duration::from_millis(100);
 /// A slowed host works for the first of these spans, then not for the second.
@@ -77,9 +81,11 @@ impl Scenario for Failure {
             "{} connections, closed loop, 1 KB replies from three hosts by least requests; two retries on another host, 250 \
              ms for each try; hosts checked every 500 ms and ejected after 5 failures. After 2 s one host {what} after {} s. \
              Recovery is the time from the failure to the last 100 ms with an error or with a p99 above {NORMAL} times that \
-             of before.",
+             of before. Tries are what hosts have seen from the failure to {} s after it, retries and health checks \
+             included.",
             self.connections,
-            ILL.as_secs()
+            ILL.as_secs(),
+            2 * ILL.as_secs()
         )
     }
 
@@ -88,6 +94,7 @@ impl Scenario for Failure {
             &metric::ERRORS,
             &metric::RECOVERY_MS,
             &metric::RATE_KEPT,
+            &metric::TRIES,
             &metric::BASE_P99_US,
             &metric::P99_US,
             &metric::WORST_MS,
@@ -121,10 +128,15 @@ impl Failure {
         anyhow::ensure!(base.errors == 0, "errors before the failure: {:?}", base.first_error);
 
         let limit_us = NORMAL * base.latency_us(0.99);
+        let before = hosts.served()?;
         hosts.fail(self.kind)?;
         let (ill, recovery) = watch(&mut load, limit_us)?;
         hosts.heal(bench)?;
         let (back, _) = watch(&mut load, limit_us)?;
+        // One that was started again counts from zero.
+        let tries: u64 =
+            hosts.served()?.iter().zip(before).map(|(now, was)| now.checked_sub(was).unwrap_or(*now)).sum();
+        let asked = ill.completed + ill.errors + back.completed + back.errors;
         instance.check_alive()?;
 
         let mut sample = Sample::new(None, ill.first_error.clone().or(back.first_error.clone()));
@@ -132,6 +144,7 @@ impl Failure {
         sample.set(&metric::ERRORS_BACK, back.errors as f64);
         sample.set(&metric::RECOVERY_MS, recovery.as_secs_f64() * 1e3);
         sample.set(&metric::RATE_KEPT, 100.0 * ill.rate() / base.rate());
+        sample.set(&metric::TRIES, tries as f64 / asked.max(1) as f64);
         sample.set(&metric::BASE_P99_US, base.latency_us(0.99));
         sample.set(&metric::P99_US, ill.latency_us(0.99));
         sample.set(&metric::WORST_MS, ill.latency_us(1.0) / 1e3);
@@ -184,6 +197,28 @@ impl Hosts {
 
     fn addresses(&self) -> Vec<std::net::SocketAddr> {
         self.running.iter().map(|(addresses, _)| addresses.http).collect()
+    }
+
+    /// What each has served so far.
+    fn served(&self) -> Result<Vec<u64>> {
+        let ask = |address| -> Result<u64> {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(ASK_PATIENCE))?;
+            stream.write_all(&message::get(HOST, message::SERVED))?;
+            let mut answer = Vec::new();
+            let number = loop {
+                let mut bytes = [0; 512];
+                let got = stream.read(&mut bytes)?;
+                anyhow::ensure!(got > 0, "a host does not say what it has served");
+                answer.extend_from_slice(bytes.get(..got).unwrap_or_default());
+                let text = std::str::from_utf8(&answer).unwrap_or_default();
+                if let Some((_, number)) = text.split_once("\r\n\r\n").filter(|(_, n)| n.len() == SERVED_DIGITS) {
+                    break number.parse()?;
+                }
+            };
+            Ok(number)
+        };
+        self.addresses().into_iter().map(ask).collect()
     }
 
     /// Makes the first host ill.
