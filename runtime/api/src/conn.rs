@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use crate::{Env, Scheme, TlsInfo};
+use crate::{Env, Scheme, Time, TlsInfo};
 
 /// Where a socket is: an IP address with port, or a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,14 +59,34 @@ pub struct ConnInfo {
     pub direct_peer: Option<Rc<Address>>,
     /// What TLS has established; `None` in plaintext.
     pub tls: Option<Rc<TlsInfo>>,
+    /// When the phases of opening it were over; `None` for connections that others have opened.
+    pub opened: Option<Opened>,
     /// The name that a ClientHello asked for which was looked at and passed on; see [`server_name`](Self::server_name).
     pub sniffed_name: Option<Box<str>>,
+}
+
+/// The phases of opening a connection of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The socket was connected.
+    pub socket: Time,
+    /// TLS was established, where there is any.
+    pub secured: Option<Time>,
 }
 
 impl ConnInfo {
     /// The facts of a plaintext connection.
     pub fn new(id: u64, local: impl Into<Rc<Address>>, peer: Address) -> Self {
-        Self { id, local: local.into(), restored: false, peer, direct_peer: None, tls: None, sniffed_name: None }
+        Self {
+            id,
+            local: local.into(),
+            restored: false,
+            peer,
+            direct_peer: None,
+            tls: None,
+            opened: None,
+            sniffed_name: None,
+        }
     }
 
     /// The name that the client asked for (TLS SNI), whoever ends TLS.

@@ -34,7 +34,7 @@ pub use balance::{
 pub use body::{Body, BodyError, BodyStream, Frame};
 pub use cell::{Counter, FilterStats, Gauge, Level, Stat};
 pub use chunk::{Chunk, ChunkQueue, Storage};
-pub use conn::{Address, ConnCx, ConnInfo};
+pub use conn::{Address, ConnCx, ConnInfo, Opened};
 pub use date::http_date;
 pub use env::{Connect, ConnectError, Env, LocalBoxFuture, Time, Timer, TimerDriver};
 pub use error::{Blame, ConnError, ExchangeError, ExchangeErrorKind};

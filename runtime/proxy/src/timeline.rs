@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway_api::{Address, Env, RequestHead, Time};
+use ringway_api::{Address, Env, Opened, RequestHead, Time};
 use ringway_telemetry::{Attempt, Timings, TraceIds};
 
 use crate::tracing::StreamTrace;
@@ -81,6 +81,8 @@ impl Timeline {
         attempts.push(Attempt {
             host: host.clone(),
             began: self.now(),
+            socket: None,
+            secured: None,
             connected: None,
             reused: false,
             answered: None,
@@ -128,9 +130,18 @@ impl Mark {
         }
     }
 
-    /// A connection is there.
-    pub(crate) fn connected(&self, reused: bool) {
-        self.note(|attempt, now| (attempt.connected, attempt.reused) = (Some(now), reused));
+    /// A connection is there: one that was used before, or one that was opened so.
+    pub(crate) fn connected(&self, reused: bool, opened: Option<Opened>) {
+        let Some((timeline, _)) = &self.0 else { return };
+        // It may have been opened for another request, before this one began.
+        let at = |when: Time| when.since(timeline.began);
+        let opened = opened.filter(|_| !reused);
+        let (socket, secured) = (opened.map(|of| at(of.socket)), opened.and_then(|of| of.secured).map(at));
+        self.note(|attempt, now| {
+            (attempt.connected, attempt.reused) = (Some(now), reused);
+            attempt.socket = socket.map(|at| at.max(attempt.began));
+            attempt.secured = secured.map(|at| at.max(attempt.began));
+        });
     }
 
     /// The response's head is there.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringway_api::{Address, ConnCx, ConnError, ConnectError, LocalBoxFuture, UpstreamConn};
+use ringway_api::{Address, ConnCx, ConnError, ConnectError, LocalBoxFuture, Opened, UpstreamConn};
 
 use crate::{Reach, Services};
 
@@ -53,16 +53,19 @@ impl<I: 'static> Dial for Dialer<I> {
 
 /// Security, then the protocol.
 async fn shake<I: 'static>(services: &Services<I>, reach: &Reach, io: I) -> Result<Dialed, ConnError> {
+    let mut opened = Opened { socket: services.env.now(), secured: None };
     let (io, tls) = match &services.secure {
         None => (io, None),
         Some(secure) => {
             let secured = secure(io, reach).await?;
+            opened.secured = Some(services.env.now());
             (secured.io, Some(secured.info))
         }
     };
     let host = reach.addresses.first().cloned().unwrap_or(Address::Unix(Default::default()));
     let mut info = (services.describe)(&io, &host);
     info.tls = tls;
+    info.opened = Some(opened);
     let cx = Rc::new(ConnCx::new(info, Rc::clone(&services.env)));
     let conn = (services.factory)(io, Rc::clone(&cx)).await?;
     Ok(Dialed { conn, cx })

@@ -156,7 +156,7 @@ pub(super) async fn send<I: Io>(
         let mut lease = upstream.cluster.acquire(host, reuse, owner).await.map_err(Failure::Acquire)?;
         // The first connection's end is told; a second one differs in its port at most.
         notes.local.get_or_init(|| Rc::clone(lease.conn()));
-        notes.mark.connected(lease.is_reused());
+        notes.mark.connected(lease.is_reused(), lease.conn().info.opened);
         let mut exchange = lease.open(request);
         match head(&mut *exchange, stream, notes).await {
             Ok((head, BodyStart::Complete(body))) => {

@@ -113,7 +113,7 @@ pub(crate) async fn exchange<I: Io>(
                 return Err(failed(upstream, &host, failure));
             }
         };
-        mark.connected(lease.is_reused());
+        mark.connected(lease.is_reused(), lease.conn().info.opened);
         tries.local = Some(Rc::clone(lease.conn()));
         tries.count += 1;
         let mut exchange = lease.open(request);
@@ -234,7 +234,7 @@ pub(crate) async fn tunnel<I: Io>(
     let (host, io, lease) = connected.await?;
     tries.host = Some(host.address().clone());
     let mark = Mark::begin(tries.timeline.as_ref(), host.address(), None);
-    mark.connected(false);
+    mark.connected(false, None);
     tries.count += 1;
     let exchange = RawExchange::new(io, request.body, lease, Rc::clone(&cx.conn.env), idle);
     let mut exchange: Box<dyn Exchange> = Box::new(exchange);

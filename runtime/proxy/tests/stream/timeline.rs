@@ -17,6 +17,8 @@ fn a_request_without_retries_has_one_try() {
         let record = ended.record();
         let [attempt] = record.attempts else { panic!("{:?}", record.attempts) };
         assert_eq!((attempt.began, attempt.connected), (millis(0), Some(millis(0))));
+        // One that the pool had not used yet was opened for it.
+        assert_eq!((attempt.socket, attempt.secured), (Some(millis(0)), None));
         assert_eq!((attempt.answered, attempt.ended), (Some((millis(20), 200)), Some(millis(20))));
         assert_eq!(
             (attempt.failure, attempt.reused, Some(&attempt.host)),

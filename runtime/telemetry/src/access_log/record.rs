@@ -151,6 +151,10 @@ pub struct Attempt {
     pub host: Address,
     /// It began: a connection was asked for.
     pub began: Duration,
+    /// The socket was connected, of a connection that was opened for it.
+    pub socket: Option<Duration>,
+    /// That had TLS.
+    pub secured: Option<Duration>,
     /// A connection was there.
     pub connected: Option<Duration>,
     /// That connection had been used before.

@@ -220,6 +220,8 @@ mod tests {
         let attempt = Attempt {
             host: remote.clone(),
             began: Duration::from_millis(1),
+            socket: None,
+            secured: None,
             connected: None,
             reused: false,
             answered: None,

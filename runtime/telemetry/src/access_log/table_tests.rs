@@ -44,6 +44,8 @@ fn told(format: &Format) -> [String; 2] {
     let attempt = |host: &str| Attempt {
         host: ip(host),
         began: Duration::from_millis(2),
+        socket: None,
+        secured: None,
         connected: Some(Duration::from_millis(3)),
         reused: false,
         answered: None,

@@ -209,6 +209,8 @@ fn client<'a>(
         }
     };
     let reused = ("reused".into(), SpanValue::Bool(attempt.reused));
+    event("socket_connected", attempt.socket, Vec::new());
+    event("tls_established", attempt.secured, Vec::new());
     event("connected", attempt.connected, vec![reused]);
     event("response_begins", attempt.answered.map(|(when, _)| when), Vec::new());
     Some(Span {
@@ -334,6 +336,8 @@ mod tests {
         let attempt = |span, began, answered, failure| Attempt {
             host: host.clone(),
             began: Duration::from_millis(began),
+            socket: Some(Duration::from_millis(began)),
+            secured: Some(Duration::from_millis(began + 1)),
             connected: Some(Duration::from_millis(began + 1)),
             reused: false,
             answered,
@@ -358,7 +362,8 @@ mod tests {
         assert_eq!((answered.kind, &answered.status, answered.end), (SpanKind::Client, &SpanStatus::Unset, server.end));
         assert_eq!(value(answered, "http.request.resend_count"), Some(&SpanValue::Number(1)));
         assert_eq!(value(server, "url.path"), Some(&SpanValue::Text("/a".into())));
-        assert_eq!(answered.events.len(), 2);
+        let events: Vec<_> = answered.events.iter().map(|event| event.name).collect();
+        assert_eq!(events, ["socket_connected", "tls_established", "connected", "response_begins"]);
         assert_eq!((server.events.len(), server.events[0].name), (1, "retry"));
         assert!(made.iter().all(|span| span.end >= span.start));
         record.trace = None;
