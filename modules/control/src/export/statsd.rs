@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_api::Address;
-use ringway_telemetry::{ExporterStats, Reading, Registry, Sample, Scope};
+use ringway_telemetry::{ExporterStats, Family, Point, Reading, Registry, Sample, Scope};
 use tokio::net::{UdpSocket, UnixDatagram};
 
 /// Bytes of a datagram: what fits an Ethernet frame.
@@ -74,9 +74,37 @@ impl Lines {
                 }
             }
         });
+        // Labels need tags.
+        let families = registry.istio().filter(|_| self.tags).map(|istio| istio.families()).unwrap_or_default();
+        families.iter().for_each(|family| self.labelled(family, &mut known, &mut put));
         self.told = known;
         datagrams.retain(|datagram| !datagram.is_empty());
         datagrams
+    }
+
+    /// What a metric of Istio's grew by; histograms are told as their number and sum.
+    fn labelled(&self, family: &Family, known: &mut HashMap<String, u64>, put: &mut impl FnMut(&str)) {
+        for (labels, point) in &family.series {
+            let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}:{}", plain(value))).collect();
+            let mut tell = |part: &str, value: u64, show: fn(u64) -> String| {
+                let (name, tags) = (format!("{}.{}_{part}", self.prefix, family.name), pairs.join(","));
+                let key = format!("{name}#{tags}");
+                let before = self.told.get(&key).copied().unwrap_or(0);
+                let grown = value.checked_sub(before).unwrap_or(value);
+                known.insert(key, value);
+                if grown > 0 {
+                    put(&format!("{name}:{}|c|#{tags}", show(grown)));
+                }
+            };
+            match point {
+                Point::Counter(value) => tell("total", *value, |grown| grown.to_string()),
+                Point::Histogram(buckets, sum) => {
+                    tell("count", buckets.iter().map(|bucket| bucket.count).sum(), |grown| grown.to_string());
+                    // Sums are told to the thousandth.
+                    tell("sum", (sum * 1000.0).round() as u64, |grown| (grown as f64 / 1000.0).to_string());
+                }
+            }
+        }
     }
 
     fn line(&self, line: &mut String, sample: &Sample<'_>, suffix: &str, value: &dyn std::fmt::Display, kind: &str) {
@@ -173,6 +201,38 @@ pub(super) async fn run(
                 }
                 None => stats.failed.add(records),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_telemetry::{Bucket, Unit};
+
+    use super::*;
+
+    #[test]
+    fn labels_are_tags_and_histograms_their_number_and_sum() {
+        let family = |name, unit, point| {
+            let labels = Arc::new(vec![("source_workload", "a|b".to_owned()), ("response_code", "200".to_owned())]);
+            Family { name, help: "", unit, series: vec![(labels, point)] }
+        };
+        let bucket = |count| Bucket { bound: f64::INFINITY, count, exemplar: None };
+        let mut lines = Lines::new("ringway", true);
+        for (requests, count, sum, expected) in [
+            (3, 2, 4.5, ["istio_requests_total:3|c", "istio_request_bytes_count:2|c", "istio_request_bytes_sum:4.5|c"]),
+            (4, 5, 5.0, ["istio_requests_total:1|c", "istio_request_bytes_count:3|c", "istio_request_bytes_sum:0.5|c"]),
+        ] {
+            let (mut known, mut told) = (HashMap::new(), Vec::new());
+            for family in [
+                family("istio_requests", Unit::One, Point::Counter(requests)),
+                family("istio_request_bytes", Unit::Bytes, Point::Histogram(vec![bucket(count)], sum)),
+            ] {
+                lines.labelled(&family, &mut known, &mut |line: &str| told.push(line.to_owned()));
+            }
+            lines.told = known;
+            let expected = expected.map(|line| format!("ringway.{line}|#source_workload:a_b,response_code:200"));
+            assert_eq!(told, expected);
         }
     }
 }
