@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::codec::{Call, Messages};
 use crate::schedule::Shape;
 use crate::tally::Tally;
 use crate::worker::{Plan, Told, Worker};
@@ -27,6 +28,8 @@ pub struct Second {
     pub completed: u64,
     /// Errors.
     pub errors: u64,
+    /// Messages of gRPC's calls, which may go on over many seconds.
+    pub messages: Messages,
     /// Median latency in microseconds.
     pub p50_us: f64,
     /// The 99th percentile in microseconds.
@@ -48,6 +51,8 @@ pub struct Summary {
     pub elapsed: f64,
     /// Requests that were completed within them.
     pub within: u64,
+    /// Messages of gRPC's calls within them.
+    pub messages: Messages,
     /// Requests per second that were asked for, where there is a rate.
     pub asked: Option<f64>,
     /// The generator's threads.
@@ -69,9 +74,10 @@ pub fn probe(plan: &Plan) -> Result<()> {
         duration: plan.timeout.max(Duration::from_millis(100)),
         warmup: Duration::ZERO,
         most: 1,
+        call: Call { messages: 1, ping_pong: false, ..plan.call },
         ..plan.clone()
     };
-    let total = launch(&plan, |_| ())?.0;
+    let total = launch(&plan, |_| ())?.total;
     match total.main_error() {
         // An answer is an answer: whether it is the right one is for the run to count.
         Some(why) if total.completed == 0 => bail!("the first request failed: {why}"),
@@ -85,14 +91,16 @@ pub fn probe(plan: &Plan) -> Result<()> {
 /// # Errors
 /// The kernel's, or that not one request was completed.
 pub fn run(plan: &Plan, progress: impl FnMut(&Second)) -> Result<Summary> {
-    let (total, seconds, within, elapsed) = launch(plan, progress)?;
+    let Gathered { total, seconds, within, messages } = launch(plan, progress)?;
+    let elapsed = plan.duration.as_secs_f64();
     if total.completed == 0 {
         bail!("not one request was completed: {}", total.main_error().unwrap_or("no reply came"));
     }
     let whole = (plan.warmup + plan.duration).as_secs_f64();
     let asked = plan.shape.intended(whole).zip(plan.shape.intended(plan.warmup.as_secs_f64()));
     let asked = asked.map(|(all, before)| (all - before) / plan.duration.as_secs_f64());
-    let mut summary = Summary { total, seconds, elapsed, within, asked, threads: plan.threads, warnings: Vec::new() };
+    let mut summary =
+        Summary { total, seconds, elapsed, within, messages, asked, threads: plan.threads, warnings: Vec::new() };
     summary.warnings = warnings(&summary);
     Ok(summary)
 }
@@ -101,6 +109,11 @@ impl Summary {
     /// Completed requests per second.
     pub fn rate(&self) -> f64 {
         self.within as f64 / self.elapsed
+    }
+
+    /// Messages of gRPC's calls per second, sent and received.
+    pub fn message_rates(&self) -> [f64; 2] {
+        [self.messages.sent, self.messages.received].map(|count| count as f64 / self.elapsed)
     }
 
     /// Requests sent per second, whether they were answered or not.
@@ -158,10 +171,17 @@ fn warnings(summary: &Summary) -> Vec<String> {
     all
 }
 
-/// All of a run's requests, its seconds, the requests within them, and how long they were.
-type Told4 = (Tally, Vec<Second>, u64, f64);
+/// What the threads have told.
+#[derive(Default)]
+struct Gathered {
+    total: Tally,
+    seconds: Vec<Second>,
+    /// Within the seconds that are measured.
+    within: u64,
+    messages: Messages,
+}
 
-fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Told4> {
+fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Gathered> {
     let ready = Barrier::new(plan.threads);
     let (to, from) = channel();
     thread::scope(|scope| {
@@ -186,15 +206,15 @@ fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Told4> {
     })
 }
 
-fn gather(plan: &Plan, from: &Receiver<Told>, progress: &mut impl FnMut(&Second)) -> Told4 {
-    let (mut total, mut within) = (Tally::default(), 0);
-    let mut seconds = Vec::new();
+fn gather(plan: &Plan, from: &Receiver<Told>, progress: &mut impl FnMut(&Second)) -> Gathered {
+    let mut all = Gathered::default();
     // Threads tell of the same second at about the same time.
     let mut open: Vec<(usize, Tally)> = Vec::new();
     for Told { interval, tally } in from {
-        total.add(&tally);
+        all.total.add(&tally);
         let Some(interval) = interval else { continue };
-        within += tally.completed;
+        all.within += tally.completed;
+        all.messages.add(tally.messages);
         if open.len() <= interval {
             open.resize_with(interval + 1, Default::default);
         }
@@ -206,11 +226,11 @@ fn gather(plan: &Plan, from: &Receiver<Told>, progress: &mut impl FnMut(&Second)
                 // Its histograms are not needed any more.
                 *sum = Tally::default();
                 progress(&second);
-                seconds.push(second);
+                all.seconds.push(second);
             }
         }
     }
-    (total, seconds, within, plan.duration.as_secs_f64())
+    all
 }
 
 impl Second {
@@ -224,6 +244,7 @@ impl Second {
             }
         }
         let max_us = tally.latency.max() as f64 / 1e3;
-        Self { completed: tally.completed, errors: tally.failed(), p50_us: at(0.5), p99_us: at(0.99), max_us, heat }
+        let (completed, errors, messages) = (tally.completed, tally.failed(), tally.messages);
+        Self { completed, errors, messages, p50_us: at(0.5), p99_us: at(0.99), max_us, heat }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use crate::codec::Messages;
+
 /// Kinds of errors that are told apart; what comes after is counted together.
 const MAX_KINDS: usize = 64;
 const LONGEST: u64 = 3_600_000_000_000;
@@ -15,6 +17,8 @@ pub struct Tally {
     pub completed: u64,
     /// Bytes received of their replies.
     pub bytes: u64,
+    /// Messages within calls of gRPC.
+    pub messages: Messages,
     /// Nanoseconds from the intended start (open loop) or the send (closed loop) to the last byte.
     pub latency: Histogram<u64>,
     /// Nanoseconds from the send to the last byte.
@@ -40,6 +44,7 @@ impl Default for Tally {
         Self {
             completed: 0,
             bytes: 0,
+            messages: Messages::default(),
             latency: histogram(),
             service: histogram(),
             lateness: histogram(),
@@ -63,6 +68,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.completed += other.completed;
         self.bytes += other.bytes;
+        self.messages.add(other.messages);
         self.connects += other.connects;
         self.sent += other.sent;
         self.unsent += other.unsent;

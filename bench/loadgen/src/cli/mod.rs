@@ -108,6 +108,15 @@ struct Load {
     /// Requests at a time on each connection of HTTP/2, gRPC, Dubbo and bolt.
     #[arg(short = 'm', long, default_value_t = 1)]
     streams: usize,
+    /// Messages that each call of gRPC sends: more than 1 for client-streaming and bidirectional calls.
+    #[arg(long, default_value_t = 1)]
+    grpc_messages: u32,
+    /// Each message of a bidirectional call waits for one of the server's; without, they are sent as fast as they go.
+    #[arg(long)]
+    grpc_ping_pong: bool,
+    /// Messages that the server must send in each call: calls with others count as errors.
+    #[arg(long)]
+    grpc_replies: Option<u32>,
     /// Requests after which a connection is closed and another opened.
     #[arg(long)]
     requests_per_connection: Option<u64>,

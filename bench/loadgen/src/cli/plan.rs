@@ -11,13 +11,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::{Load, rate};
-use crate::codec::Protocol;
+use crate::codec::{Call, Protocol};
 use crate::replay;
 use crate::request::{Request, Target};
 use crate::schedule::Shape;
 use crate::worker::Plan;
 
 const MAX_CONNECTIONS: usize = 1 << 20;
+const MAX_MESSAGES: u32 = 1_000_000;
 const MAX_THREADS: usize = 1024;
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -39,6 +40,13 @@ pub(super) fn plan(load: &Load) -> Result<Plan> {
     }
     if load.rate.is_some() && !load.think.is_zero() {
         bail!("--think is for closed loops: with --rate, the rate says when requests start");
+    }
+    let call = Call { messages: load.grpc_messages, ping_pong: load.grpc_ping_pong, replies: load.grpc_replies };
+    if protocol != Protocol::Grpc && call != Call::default() {
+        bail!("--grpc-messages, --grpc-ping-pong and --grpc-replies are for grpc:// and grpcs://");
+    }
+    if !(1..=MAX_MESSAGES).contains(&call.messages) {
+        bail!("--grpc-messages must be from 1 to {MAX_MESSAGES}");
     }
     let (requests, shape) = match &load.replay {
         Some(path) => {
@@ -63,6 +71,7 @@ pub(super) fn plan(load: &Load) -> Result<Plan> {
         connections: load.connections,
         threads: load.threads.min(load.connections),
         streams: load.streams,
+        call,
         duration: load.duration,
         // A recording is measured from its first request on.
         warmup: if replaying { Duration::ZERO } else { load.warmup },

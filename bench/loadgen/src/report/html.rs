@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{QUANTILES, time};
+use crate::codec::Messages;
 use crate::run::{ROWS, Summary};
 
 const WIDTH: f64 = 860.0;
@@ -26,6 +27,11 @@ pub fn html(title: &str, summary: &Summary) -> String {
     put(format_args!("<tr><th>Requests per second<td class=n>{:.1}", summary.rate()));
     if let Some(asked) = summary.asked {
         put(format_args!("<tr><th>Asked for<td class=n>{asked:.1}"));
+    }
+    if summary.messages != Messages::default() {
+        let [sent, received] = summary.message_rates();
+        put(format_args!("<tr><th>Messages sent per second<td class=n>{sent:.1}"));
+        put(format_args!("<tr><th>Messages received per second<td class=n>{received:.1}"));
     }
     put(format_args!("<tr><th>Errors<td class=n>{}", summary.total.failed()));
     put(format_args!("<tr><th>Generator's CPU per request<td class=n>{:.2} us", summary.cpu_us()));
@@ -152,6 +158,7 @@ mod tests {
             seconds: Vec::new(),
             elapsed: 1.0,
             within: 0,
+            messages: Default::default(),
             asked: None,
             threads: 1,
             warnings: Vec::new(),

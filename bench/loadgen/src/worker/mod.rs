@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::clock::{Random, now};
-use crate::codec::{Limits, Outcome, Prepared, Protocol};
+use crate::codec::{Call, Limits, Outcome, Prepared, Protocol};
 use crate::request::{Place, Request};
 use crate::schedule::{Schedule, Shape};
 use crate::tally::Tally;
@@ -55,6 +55,8 @@ pub struct Plan {
     pub threads: usize,
     /// Requests at a time on each connection, where the protocol can.
     pub streams: usize,
+    /// What each call of gRPC is made of.
+    pub call: Call,
     /// What is measured.
     pub duration: Duration,
     /// Load before that, which is not measured.
@@ -118,7 +120,7 @@ impl Worker {
         let ring = Ring::new(&RingConfig::default()).context("cannot make a ring (io_uring)")?;
         let count = plan.connections / plan.threads + usize::from(index < plan.connections % plan.threads);
         let secure = plan.tls.clone().map(|(config, name)| Secure { config, name });
-        let limits = Limits { streams: plan.streams };
+        let limits = Limits { streams: plan.streams, call: plan.call };
         let templates = plan.requests.iter().any(Request::is_template);
         let prepared = plan.requests.iter().map(|request| plan.protocol.prepare(request, secure.is_some())).collect();
         Ok(Self {
@@ -173,7 +175,8 @@ impl Worker {
         while now() < self.counted_from {
             self.turn(Some(start))?;
         }
-        let failed_before = std::mem::take(&mut self.tally).errors;
+        let Tally { connects, errors: failed_before, .. } = std::mem::take(&mut self.tally);
+        self.tally.connects = connects;
         let (mut cpu, mut interval) = (thread_cpu_time(), 0);
         loop {
             let until = (self.counted_from + SECOND * (interval as u64 + 1)).min(end);
@@ -355,7 +358,7 @@ impl Worker {
         if self.closed == 0 || self.opening >= WAVE {
             return;
         }
-        let limits = Limits { streams: self.plan.streams };
+        let limits = Limits { streams: self.plan.streams, call: self.plan.call };
         for (index, conn) in self.conns.iter_mut().enumerate() {
             if self.opening >= WAVE || self.closed == 0 {
                 return;
