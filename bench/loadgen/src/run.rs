@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::codec::{Call, Messages};
 use crate::schedule::Shape;
@@ -18,6 +19,8 @@ pub const ROWS: usize = 26;
 const BUSY: f64 = 0.9;
 /// The generator's own delay at the 99th percentile that is worth a warning, in nanoseconds.
 const LATE: u64 = 1_000_000;
+/// Open files besides connections: rings, reports, standard streams.
+const OTHER_DESCRIPTORS: u64 = 64;
 /// A reached rate below this part of the asked one is told.
 const SHORT: f64 = 0.99;
 
@@ -149,6 +152,9 @@ fn warnings(summary: &Summary) -> Vec<String> {
         let short = 100.0 * (1.0 - summary.rate() / asked);
         all.push(format!("reached {:.0} of {asked:.0} requests/s, {short:.1} % less than asked", summary.rate()));
     }
+    if summary.total.unopened > 0 {
+        all.push(format!("{} connections were not open yet when the load began", summary.total.unopened));
+    }
     if summary.total.unsent > 0 {
         let count = summary.total.unsent;
         all.push(format!(
@@ -181,7 +187,26 @@ struct Gathered {
     messages: Messages,
 }
 
+/// As many descriptors as the connections need, if the limit can be raised so far.
+fn reserve_descriptors(connections: usize) -> Result<()> {
+    let needed = connections as u64 + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    // No limit is no number.
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if let Some(most) = limit.maximum.filter(|most| *most < needed) {
+        bail!(
+            "{connections} connections need {needed} open files, and this process may have {most} \
+             (the hard limit; see `ulimit -Hn`)"
+        );
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })
+        .with_context(|| format!("cannot raise the limit of open files to {needed}"))
+}
+
 fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Gathered> {
+    reserve_descriptors(plan.connections)?;
     let ready = Barrier::new(plan.threads);
     let (to, from) = channel();
     thread::scope(|scope| {

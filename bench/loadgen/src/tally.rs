@@ -29,6 +29,8 @@ pub struct Tally {
     pub errors: BTreeMap<String, u64>,
     /// Connections that were opened.
     pub connects: u64,
+    /// Connections that were not open when the load began.
+    pub unopened: u64,
     /// Requests that were sent.
     pub sent: u64,
     /// Requests that were due and never sent, because no connection was free.
@@ -50,6 +52,7 @@ impl Default for Tally {
             lateness: histogram(),
             errors: BTreeMap::new(),
             connects: 0,
+            unopened: 0,
             sent: 0,
             unsent: 0,
             cpu: 0,
@@ -70,6 +73,7 @@ impl Tally {
         self.bytes += other.bytes;
         self.messages.add(other.messages);
         self.connects += other.connects;
+        self.unopened += other.unopened;
         self.sent += other.sent;
         self.unsent += other.unsent;
         self.cpu += other.cpu;

@@ -27,9 +27,12 @@ const TICK: Duration = Duration::from_millis(50);
 const TICK_TOKEN: u64 = 1 << 40;
 /// Requests given to the kernel at a time: their times of sending are read once for all of them.
 const BATCH: usize = 8;
-/// Connections that are being opened at a time by a thread, below the backlog of any server.
-const WAVE: usize = 128;
-/// How long all connections may take to be open before the load begins without the rest.
+/// Connections that are being opened at a time by all threads, fewer than any server's backlog (128 by custom).
+const WAVE: usize = 64;
+/// Before the load, no more are begun than a wave in this time: a connection is open for us before the server has
+/// accepted it, and waits in its backlog until then.
+const WAVE_TIME: Duration = Duration::from_millis(10);
+/// How long all connections may take to be open, beyond what their waves take, before the load begins without the rest.
 const OPENING: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
 /// How long after its end a run still sends what was due before, for its latency to be known.
@@ -69,7 +72,7 @@ pub struct Plan {
     pub think: Duration,
     /// Of everything random.
     pub seed: u64,
-    /// Ends after so many requests per thread.
+    /// Ends after so many requests, or errors, per thread.
     pub most: u64,
 }
 
@@ -96,6 +99,10 @@ pub(crate) struct Worker {
     thinking: VecDeque<(u64, u32, u32)>,
     closed: usize,
     opening: usize,
+    /// How many may be opened at a time, and how many more until the next wave.
+    wave: usize,
+    wave_left: usize,
+    next_wave: u64,
     dirty: Vec<u32>,
     schedule: Schedule,
     due: Option<(u64, u64)>,
@@ -134,6 +141,9 @@ impl Worker {
             thinking: VecDeque::new(),
             closed: count,
             opening: 0,
+            wave: (WAVE / plan.threads).max(1),
+            wave_left: 0,
+            next_wave: 0,
             dirty: Vec::new(),
             schedule: Schedule::new(plan.shape.clone(), index, plan.threads, plan.seed),
             due: None,
@@ -156,11 +166,13 @@ impl Worker {
     /// The kernel's, when the ring fails.
     pub(crate) fn run(mut self, ready: &Barrier, to: &Sender<Told>) -> Result<()> {
         self.ring.tick(TICK, TICK_TOKEN);
-        let begun = now();
+        let waves = (self.conns.len() / self.wave) as u64;
+        let give_up = now() + nanos(OPENING) + nanos(WAVE_TIME) * waves;
         let mut opened = Ok(());
-        while opened.is_ok() && now() < begun + nanos(OPENING) && self.still_opening() {
+        while opened.is_ok() && now() < give_up && self.still_opening() {
             opened = self.turn(None);
         }
+        self.tally.unopened = self.conns.iter().filter(|conn| conn.state != State::Open).count() as u64;
         // The others wait for it whatever has happened here.
         ready.wait();
         opened?;
@@ -175,8 +187,8 @@ impl Worker {
         while now() < self.counted_from {
             self.turn(Some(start))?;
         }
-        let Tally { connects, errors: failed_before, .. } = std::mem::take(&mut self.tally);
-        self.tally.connects = connects;
+        let Tally { connects, unopened, errors: failed_before, .. } = std::mem::take(&mut self.tally);
+        (self.tally.connects, self.tally.unopened) = (connects, unopened);
         let (mut cpu, mut interval) = (thread_cpu_time(), 0);
         loop {
             let until = (self.counted_from + SECOND * (interval as u64 + 1)).min(end);
@@ -240,9 +252,10 @@ impl Worker {
         to.send(Told { interval, tally }).unwrap_or_default();
     }
 
-    /// Every request that may be sent was.
+    /// Every request that may be sent was, or has failed before it could be.
     fn is_finished(&self) -> bool {
-        self.issued >= self.plan.most
+        let most = self.plan.most;
+        most != u64::MAX && (self.issued >= most || self.tally.failed() >= most)
     }
 
     fn still_opening(&self) -> bool {
@@ -257,7 +270,13 @@ impl Worker {
             self.issue(start, at)?;
         }
         self.flush();
-        let limit = start.and_then(|start| self.patience(start, at));
+        let limit = match start {
+            Some(start) => self.patience(start, at),
+            None if self.closed > 0 && self.wave_left == 0 => {
+                Some(Duration::from_nanos(self.next_wave.saturating_sub(at)))
+            }
+            None => None,
+        };
         self.ring.enter(limit != Some(Duration::ZERO), limit.filter(|limit| !limit.is_zero()))?;
         self.tally.turns += 1;
         self.reap();
@@ -355,12 +374,15 @@ impl Worker {
 
     /// Opens connections that are closed, some at a time.
     fn open_some(&mut self, at: u64) {
-        if self.closed == 0 || self.opening >= WAVE {
+        if self.closed == 0 || self.opening >= self.wave {
             return;
+        }
+        if at >= self.next_wave {
+            (self.wave_left, self.next_wave) = (self.wave, at + nanos(WAVE_TIME));
         }
         let limits = Limits { streams: self.plan.streams, call: self.plan.call };
         for (index, conn) in self.conns.iter_mut().enumerate() {
-            if self.opening >= WAVE || self.closed == 0 {
+            if self.opening >= self.wave || self.closed == 0 || !self.running && self.wave_left == 0 {
                 return;
             }
             if !matches!(conn.state, State::Closed(when) if when <= at) {
@@ -372,6 +394,7 @@ impl Worker {
                 Ok(()) => {
                     self.closed -= 1;
                     self.opening += 1;
+                    self.wave_left = self.wave_left.saturating_sub(1);
                 }
                 Err(why) => {
                     self.tally.fail(why);

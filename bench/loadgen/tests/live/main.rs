@@ -3,7 +3,9 @@
 #![allow(clippy::disallowed_methods, reason = "servers and commands are of the test, not of a worker")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "helpers are of tests as well")]
 
+mod bolt;
 mod grpc;
+mod many;
 mod server;
 mod tls;
 
@@ -13,8 +15,10 @@ use serde_json::Value;
 
 /// Runs the program for a short while; its exit code, its report and what it complained of.
 fn bench(url: &str, more: &[&str]) -> (i32, Value, String) {
-    let shared = ["-d", "400ms", "--warmup", "0s", "-c", "4", "--timeout", "5s", "-q", "-o", "json"];
-    let output = program(&[&[url], &shared[..], more].concat());
+    let shared = ["--warmup", "0s", "--timeout", "5s", "-q", "-o", "json"];
+    let few: &[&str] = if more.contains(&"-c") { &[] } else { &["-c", "4"] };
+    let lasts: &[&str] = if more.contains(&"-d") { &[] } else { &["-d", "400ms"] };
+    let output = program(&[&[url], &shared[..], few, lasts, more].concat());
     let complaint = String::from_utf8(output.stderr).unwrap();
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output.status.code().unwrap(), report, complaint)
