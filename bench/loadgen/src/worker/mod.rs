@@ -2,6 +2,7 @@
 
 mod conn;
 mod events;
+mod opening;
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,13 +28,6 @@ const TICK: Duration = Duration::from_millis(50);
 const TICK_TOKEN: u64 = 1 << 40;
 /// Requests given to the kernel at a time: their times of sending are read once for all of them.
 const BATCH: usize = 8;
-/// Connections that are being opened at a time by all threads, fewer than any server's backlog (128 by custom).
-const WAVE: usize = 64;
-/// Before the load, no more are begun than a wave in this time: a connection is open for us before the server has
-/// accepted it, and waits in its backlog until then.
-const WAVE_TIME: Duration = Duration::from_millis(10);
-/// How long all connections may take to be open, beyond what their waves take, before the load begins without the rest.
-const OPENING: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
 /// How long after its end a run still sends what was due before, for its latency to be known.
 const GRACE: Duration = Duration::from_secs(1);
@@ -141,7 +135,7 @@ impl Worker {
             thinking: VecDeque::new(),
             closed: count,
             opening: 0,
-            wave: (WAVE / plan.threads).max(1),
+            wave: (opening::WAVE / plan.threads).max(1),
             wave_left: 0,
             next_wave: 0,
             dirty: Vec::new(),
@@ -166,13 +160,7 @@ impl Worker {
     /// The kernel's, when the ring fails.
     pub(crate) fn run(mut self, ready: &Barrier, to: &Sender<Told>) -> Result<()> {
         self.ring.tick(TICK, TICK_TOKEN);
-        let waves = (self.conns.len() / self.wave) as u64;
-        let give_up = now() + nanos(OPENING) + nanos(WAVE_TIME) * waves;
-        let mut opened = Ok(());
-        while opened.is_ok() && now() < give_up && self.still_opening() {
-            opened = self.turn(None);
-        }
-        self.tally.unopened = self.conns.iter().filter(|conn| conn.state != State::Open).count() as u64;
+        let opened = self.open_all();
         // The others wait for it whatever has happened here.
         ready.wait();
         opened?;
@@ -256,10 +244,6 @@ impl Worker {
     fn is_finished(&self) -> bool {
         let most = self.plan.most;
         most != u64::MAX && (self.issued >= most || self.tally.failed() >= most)
-    }
-
-    fn still_opening(&self) -> bool {
-        self.conns.iter().any(|conn| conn.failures == 0 && conn.state != State::Open)
     }
 
     /// One turn of the loop: chores, what is due, the kernel, what it says.
@@ -368,39 +352,6 @@ impl Worker {
             if !conn.sending && !conn.out.is_empty() && matches!(conn.state, State::Open | State::Handshake) {
                 conn.sending = true;
                 self.ring.send(conn.fd, &mut conn.out, token(events::SEND, index));
-            }
-        }
-    }
-
-    /// Opens connections that are closed, some at a time.
-    fn open_some(&mut self, at: u64) {
-        if self.closed == 0 || self.opening >= self.wave {
-            return;
-        }
-        if at >= self.next_wave {
-            (self.wave_left, self.next_wave) = (self.wave, at + nanos(WAVE_TIME));
-        }
-        let limits = Limits { streams: self.plan.streams, call: self.plan.call };
-        for (index, conn) in self.conns.iter_mut().enumerate() {
-            if self.opening >= self.wave || self.closed == 0 || !self.running && self.wave_left == 0 {
-                return;
-            }
-            if !matches!(conn.state, State::Closed(when) if when <= at) {
-                continue;
-            }
-            let codec = self.plan.protocol.codec(limits);
-            let token = token(events::CONNECT, index as u32);
-            match conn.open(&mut self.ring, &self.plan.place, self.secure.as_ref(), codec, (token, at)) {
-                Ok(()) => {
-                    self.closed -= 1;
-                    self.opening += 1;
-                    self.wave_left = self.wave_left.saturating_sub(1);
-                }
-                Err(why) => {
-                    self.tally.fail(why);
-                    conn.failures += 1;
-                    conn.state = State::Closed(at + nanos(TICK));
-                }
             }
         }
     }
