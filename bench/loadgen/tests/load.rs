@@ -58,6 +58,7 @@ fn plan(place: Place, shape: Shape) -> Plan {
         place,
         tls: None,
         requests: vec![request].into(),
+        literal: false,
         shape,
         connections: 32,
         threads: 2,

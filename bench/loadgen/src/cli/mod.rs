@@ -50,9 +50,9 @@ struct Load {
     /// Threads.
     #[arg(short, long, default_value_t = 1)]
     threads: usize,
-    /// What is measured, such as 30s, 500ms or 5m.
-    #[arg(short, long, default_value = "10s", value_parser = plan::duration)]
-    duration: Duration,
+    /// What is measured, such as 30s, 500ms or 5m; without, 10s, or as long as the recording.
+    #[arg(short, long, value_parser = plan::duration)]
+    duration: Option<Duration>,
     /// Load before that which is not measured.
     #[arg(long, default_value = "1s", value_parser = plan::duration)]
     warmup: Duration,
@@ -111,8 +111,8 @@ struct Load {
     /// The name to ask for and to verify with TLS.
     #[arg(long)]
     sni: Option<String>,
-    /// Recorded traffic, a JSON object per line, at its own times.
-    #[arg(long, conflicts_with_all = ["rate", "body", "body_file", "paths", "headers", "method"])]
+    /// Recorded traffic, a JSON object per line, at its own times; --header replaces what was recorded.
+    #[arg(long, conflicts_with_all = ["rate", "body", "body_file", "paths", "method"])]
     replay: Option<PathBuf>,
     /// How much faster to replay.
     #[arg(long, default_value_t = 1.0, requires = "replay")]

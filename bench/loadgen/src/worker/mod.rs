@@ -44,6 +44,8 @@ pub struct Plan {
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// Sent in turn; not empty.
     pub requests: Arc<[Request]>,
+    /// Whether they go out as they are, placeholders and all: recorded text means nothing by them.
+    pub literal: bool,
     /// When.
     pub shape: Shape,
     /// In all.
@@ -122,7 +124,7 @@ impl Worker {
         let count = plan.connections / plan.threads + usize::from(index < plan.connections % plan.threads);
         let secure = plan.tls.clone().map(|(config, name)| Secure { config, name });
         let limits = Limits { streams: plan.streams, call: plan.call };
-        let templates = plan.requests.iter().any(Request::is_template);
+        let templates = !plan.literal && plan.requests.iter().any(Request::is_template);
         let prepared = plan.requests.iter().map(|request| plan.protocol.prepare(request, secure.is_some())).collect();
         Ok(Self {
             ring,

@@ -6,6 +6,7 @@
 mod bolt;
 mod grpc;
 mod many;
+mod replay;
 mod server;
 mod tls;
 
