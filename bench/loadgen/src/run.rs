@@ -1,5 +1,6 @@
 //! A run: its threads, what they tell, and what to think of it.
 
+use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -233,26 +234,21 @@ fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Gathered> {
 
 fn gather(plan: &Plan, from: &Receiver<Told>, progress: &mut impl FnMut(&Second)) -> Gathered {
     let mut all = Gathered::default();
-    // Threads tell of the same second at about the same time.
-    let mut open: Vec<(usize, Tally)> = Vec::new();
+    // Threads tell of the same second at about the same time: few are open at a time.
+    let mut open: BTreeMap<usize, (usize, Tally)> = BTreeMap::new();
     for Told { interval, tally } in from {
         all.total.add(&tally);
         let Some(interval) = interval else { continue };
         all.within += tally.completed;
         all.messages.add(tally.messages);
-        if open.len() <= interval {
-            open.resize_with(interval + 1, Default::default);
-        }
-        if let Some((told, sum)) = open.get_mut(interval) {
-            *told += 1;
-            sum.add(&tally);
-            if *told == plan.threads {
-                let second = Second::of(sum);
-                // Its histograms are not needed any more.
-                *sum = Tally::default();
-                progress(&second);
-                all.seconds.push(second);
-            }
+        let (told, sum) = open.entry(interval).or_default();
+        *told += 1;
+        sum.add(&tally);
+        if *told == plan.threads {
+            let second = Second::of(sum);
+            open.remove(&interval);
+            progress(&second);
+            all.seconds.push(second);
         }
     }
     all
