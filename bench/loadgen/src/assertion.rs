@@ -119,6 +119,7 @@ mod tests {
             seconds: Vec::new(),
             elapsed: 1.0,
             within: 100,
+            messages: Default::default(),
             asked: None,
             threads: 1,
             warnings: Vec::new(),

@@ -1,12 +1,15 @@
 //! A run: its threads, what they tell, and what to think of it.
 
+use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::codec::{Call, Messages};
 use crate::schedule::Shape;
 use crate::tally::Tally;
 use crate::worker::{Plan, Told, Worker};
@@ -17,6 +20,8 @@ pub const ROWS: usize = 26;
 const BUSY: f64 = 0.9;
 /// The generator's own delay at the 99th percentile that is worth a warning, in nanoseconds.
 const LATE: u64 = 1_000_000;
+/// Open files besides connections: rings, reports, standard streams.
+const OTHER_DESCRIPTORS: u64 = 64;
 /// A reached rate below this part of the asked one is told.
 const SHORT: f64 = 0.99;
 
@@ -27,6 +32,8 @@ pub struct Second {
     pub completed: u64,
     /// Errors.
     pub errors: u64,
+    /// Messages of gRPC's calls, which may go on over many seconds.
+    pub messages: Messages,
     /// Median latency in microseconds.
     pub p50_us: f64,
     /// The 99th percentile in microseconds.
@@ -48,6 +55,8 @@ pub struct Summary {
     pub elapsed: f64,
     /// Requests that were completed within them.
     pub within: u64,
+    /// Messages of gRPC's calls within them.
+    pub messages: Messages,
     /// Requests per second that were asked for, where there is a rate.
     pub asked: Option<f64>,
     /// The generator's threads.
@@ -69,9 +78,10 @@ pub fn probe(plan: &Plan) -> Result<()> {
         duration: plan.timeout.max(Duration::from_millis(100)),
         warmup: Duration::ZERO,
         most: 1,
+        call: Call { messages: 1, ping_pong: false, ..plan.call },
         ..plan.clone()
     };
-    let total = launch(&plan, |_| ())?.0;
+    let total = launch(&plan, |_| ())?.total;
     match total.main_error() {
         // An answer is an answer: whether it is the right one is for the run to count.
         Some(why) if total.completed == 0 => bail!("the first request failed: {why}"),
@@ -85,14 +95,16 @@ pub fn probe(plan: &Plan) -> Result<()> {
 /// # Errors
 /// The kernel's, or that not one request was completed.
 pub fn run(plan: &Plan, progress: impl FnMut(&Second)) -> Result<Summary> {
-    let (total, seconds, within, elapsed) = launch(plan, progress)?;
+    let Gathered { total, seconds, within, messages } = launch(plan, progress)?;
+    let elapsed = plan.duration.as_secs_f64();
     if total.completed == 0 {
         bail!("not one request was completed: {}", total.main_error().unwrap_or("no reply came"));
     }
     let whole = (plan.warmup + plan.duration).as_secs_f64();
     let asked = plan.shape.intended(whole).zip(plan.shape.intended(plan.warmup.as_secs_f64()));
     let asked = asked.map(|(all, before)| (all - before) / plan.duration.as_secs_f64());
-    let mut summary = Summary { total, seconds, elapsed, within, asked, threads: plan.threads, warnings: Vec::new() };
+    let mut summary =
+        Summary { total, seconds, elapsed, within, messages, asked, threads: plan.threads, warnings: Vec::new() };
     summary.warnings = warnings(&summary);
     Ok(summary)
 }
@@ -101,6 +113,11 @@ impl Summary {
     /// Completed requests per second.
     pub fn rate(&self) -> f64 {
         self.within as f64 / self.elapsed
+    }
+
+    /// Messages of gRPC's calls per second, sent and received.
+    pub fn message_rates(&self) -> [f64; 2] {
+        [self.messages.sent, self.messages.received].map(|count| count as f64 / self.elapsed)
     }
 
     /// Requests sent per second, whether they were answered or not.
@@ -136,6 +153,9 @@ fn warnings(summary: &Summary) -> Vec<String> {
         let short = 100.0 * (1.0 - summary.rate() / asked);
         all.push(format!("reached {:.0} of {asked:.0} requests/s, {short:.1} % less than asked", summary.rate()));
     }
+    if summary.total.unopened > 0 {
+        all.push(format!("{} connections were not open yet when the load began", summary.total.unopened));
+    }
     if summary.total.unsent > 0 {
         let count = summary.total.unsent;
         all.push(format!(
@@ -158,10 +178,36 @@ fn warnings(summary: &Summary) -> Vec<String> {
     all
 }
 
-/// All of a run's requests, its seconds, the requests within them, and how long they were.
-type Told4 = (Tally, Vec<Second>, u64, f64);
+/// What the threads have told.
+#[derive(Default)]
+struct Gathered {
+    total: Tally,
+    seconds: Vec<Second>,
+    /// Within the seconds that are measured.
+    within: u64,
+    messages: Messages,
+}
 
-fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Told4> {
+/// As many descriptors as the connections need, if the limit can be raised so far.
+fn reserve_descriptors(connections: usize) -> Result<()> {
+    let needed = connections as u64 + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    // No limit is no number.
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if let Some(most) = limit.maximum.filter(|most| *most < needed) {
+        bail!(
+            "{connections} connections need {needed} open files, and this process may have {most} \
+             (the hard limit; see `ulimit -Hn`)"
+        );
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })
+        .with_context(|| format!("cannot raise the limit of open files to {needed}"))
+}
+
+fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Gathered> {
+    reserve_descriptors(plan.connections)?;
     let ready = Barrier::new(plan.threads);
     let (to, from) = channel();
     thread::scope(|scope| {
@@ -186,31 +232,26 @@ fn launch(plan: &Plan, mut progress: impl FnMut(&Second)) -> Result<Told4> {
     })
 }
 
-fn gather(plan: &Plan, from: &Receiver<Told>, progress: &mut impl FnMut(&Second)) -> Told4 {
-    let (mut total, mut within) = (Tally::default(), 0);
-    let mut seconds = Vec::new();
-    // Threads tell of the same second at about the same time.
-    let mut open: Vec<(usize, Tally)> = Vec::new();
+fn gather(plan: &Plan, from: &Receiver<Told>, progress: &mut impl FnMut(&Second)) -> Gathered {
+    let mut all = Gathered::default();
+    // Threads tell of the same second at about the same time: few are open at a time.
+    let mut open: BTreeMap<usize, (usize, Tally)> = BTreeMap::new();
     for Told { interval, tally } in from {
-        total.add(&tally);
+        all.total.add(&tally);
         let Some(interval) = interval else { continue };
-        within += tally.completed;
-        if open.len() <= interval {
-            open.resize_with(interval + 1, Default::default);
-        }
-        if let Some((told, sum)) = open.get_mut(interval) {
-            *told += 1;
-            sum.add(&tally);
-            if *told == plan.threads {
-                let second = Second::of(sum);
-                // Its histograms are not needed any more.
-                *sum = Tally::default();
-                progress(&second);
-                seconds.push(second);
-            }
+        all.within += tally.completed;
+        all.messages.add(tally.messages);
+        let (told, sum) = open.entry(interval).or_default();
+        *told += 1;
+        sum.add(&tally);
+        if *told == plan.threads {
+            let second = Second::of(sum);
+            open.remove(&interval);
+            progress(&second);
+            all.seconds.push(second);
         }
     }
-    (total, seconds, within, plan.duration.as_secs_f64())
+    all
 }
 
 impl Second {
@@ -224,6 +265,7 @@ impl Second {
             }
         }
         let max_us = tally.latency.max() as f64 / 1e3;
-        Self { completed: tally.completed, errors: tally.failed(), p50_us: at(0.5), p99_us: at(0.99), max_us, heat }
+        let (completed, errors, messages) = (tally.completed, tally.failed(), tally.messages);
+        Self { completed, errors, messages, p50_us: at(0.5), p99_us: at(0.99), max_us, heat }
     }
 }

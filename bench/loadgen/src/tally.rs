@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use crate::codec::Messages;
+
 /// Kinds of errors that are told apart; what comes after is counted together.
 const MAX_KINDS: usize = 64;
 const LONGEST: u64 = 3_600_000_000_000;
@@ -15,6 +17,8 @@ pub struct Tally {
     pub completed: u64,
     /// Bytes received of their replies.
     pub bytes: u64,
+    /// Messages within calls of gRPC.
+    pub messages: Messages,
     /// Nanoseconds from the intended start (open loop) or the send (closed loop) to the last byte.
     pub latency: Histogram<u64>,
     /// Nanoseconds from the send to the last byte.
@@ -25,6 +29,8 @@ pub struct Tally {
     pub errors: BTreeMap<String, u64>,
     /// Connections that were opened.
     pub connects: u64,
+    /// Connections that were not open when the load began.
+    pub unopened: u64,
     /// Requests that were sent.
     pub sent: u64,
     /// Requests that were due and never sent, because no connection was free.
@@ -40,11 +46,13 @@ impl Default for Tally {
         Self {
             completed: 0,
             bytes: 0,
+            messages: Messages::default(),
             latency: histogram(),
             service: histogram(),
             lateness: histogram(),
             errors: BTreeMap::new(),
             connects: 0,
+            unopened: 0,
             sent: 0,
             unsent: 0,
             cpu: 0,
@@ -63,7 +71,9 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.completed += other.completed;
         self.bytes += other.bytes;
+        self.messages.add(other.messages);
         self.connects += other.connects;
+        self.unopened += other.unopened;
         self.sent += other.sent;
         self.unsent += other.unsent;
         self.cpu += other.cpu;

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringway_bench::codec::Protocol;
+use ringway_bench::codec::{Call, Protocol};
 use ringway_bench::request::{Place, Request};
 use ringway_bench::schedule::Shape;
 use ringway_bench::{Plan, probe, run};
@@ -58,10 +58,12 @@ fn plan(place: Place, shape: Shape) -> Plan {
         place,
         tls: None,
         requests: vec![request].into(),
+        literal: false,
         shape,
         connections: 32,
         threads: 2,
         streams: 1,
+        call: Call::default(),
         duration: Duration::from_secs(1),
         warmup: Duration::ZERO,
         timeout: Duration::from_secs(10),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod find_max;
 mod plan;
 mod rate;
 
@@ -11,11 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use find_max::{FindMax, find_max};
 
 use crate::assertion::Condition;
-use crate::find_max::{Search, kept, search};
 use crate::run::{Second, Summary, probe, run};
-use crate::schedule::Shape;
 use crate::worker::Plan;
 use crate::{report, report::time};
 
@@ -39,27 +39,6 @@ enum Command {
     FindMax(FindMax),
 }
 
-#[derive(Debug, clap::Args)]
-struct FindMax {
-    #[command(flatten)]
-    load: Load,
-    /// What must be true at the rate, such as 'p99<10ms,errors<0.1%'.
-    #[arg(long)]
-    slo: String,
-    /// Requests per second to begin with.
-    #[arg(long, default_value_t = 1000.0)]
-    from: f64,
-    /// Requests per second that are never exceeded.
-    #[arg(long, default_value_t = 10_000_000.0)]
-    most: f64,
-    /// How close the bounds must be, in percent.
-    #[arg(long, default_value_t = 3.0)]
-    precision: f64,
-    /// Runs at each rate; most of them decide.
-    #[arg(long, default_value_t = 3)]
-    trials: usize,
-}
-
 /// What a load is made of.
 #[derive(Debug, clap::Args)]
 struct Load {
@@ -71,9 +50,9 @@ struct Load {
     /// Threads.
     #[arg(short, long, default_value_t = 1)]
     threads: usize,
-    /// What is measured, such as 30s, 500ms or 5m.
-    #[arg(short, long, default_value = "10s", value_parser = plan::duration)]
-    duration: Duration,
+    /// What is measured, such as 30s, 500ms or 5m; without, 10s, or as long as the recording.
+    #[arg(short, long, value_parser = plan::duration)]
+    duration: Option<Duration>,
     /// Load before that which is not measured.
     #[arg(long, default_value = "1s", value_parser = plan::duration)]
     warmup: Duration,
@@ -108,6 +87,15 @@ struct Load {
     /// Requests at a time on each connection of HTTP/2, gRPC, Dubbo and bolt.
     #[arg(short = 'm', long, default_value_t = 1)]
     streams: usize,
+    /// Messages that each call of gRPC sends: more than 1 for client-streaming and bidirectional calls.
+    #[arg(long, default_value_t = 1)]
+    grpc_messages: u32,
+    /// Each message of a bidirectional call waits for one of the server's; without, they are sent as fast as they go.
+    #[arg(long)]
+    grpc_ping_pong: bool,
+    /// Messages that the server must send in each call: calls with others count as errors.
+    #[arg(long)]
+    grpc_replies: Option<u32>,
     /// Requests after which a connection is closed and another opened.
     #[arg(long)]
     requests_per_connection: Option<u64>,
@@ -123,8 +111,8 @@ struct Load {
     /// The name to ask for and to verify with TLS.
     #[arg(long)]
     sni: Option<String>,
-    /// Recorded traffic, a JSON object per line, at its own times.
-    #[arg(long, conflicts_with_all = ["rate", "body", "body_file", "paths", "headers", "method"])]
+    /// Recorded traffic, a JSON object per line, at its own times; --header replaces what was recorded.
+    #[arg(long, conflicts_with_all = ["rate", "body", "body_file", "paths", "method"])]
     replay: Option<PathBuf>,
     /// How much faster to replay.
     #[arg(long, default_value_t = 1.0, requires = "replay")]
@@ -206,49 +194,6 @@ fn measure(load: &Load) -> Result<ExitCode> {
         }
     }
     Ok(code)
-}
-
-fn find_max(find: &FindMax) -> Result<ExitCode> {
-    let objectives = Condition::parse_all(&find.slo).context("--slo")?;
-    let plan = plan::plan(&find.load)?;
-    probe(&plan).with_context(|| find.load.url.clone())?;
-    let how = Search {
-        from: rate::positive(&find.from.to_string())?,
-        most: rate::positive(&find.most.to_string())?,
-        precision: (find.precision / 100.0).clamp(0.001, 1.0),
-        trials: find.trials.max(1),
-    };
-    let found = search(how, |rate| {
-        let summary = match run(&Plan { shape: Shape::Constant(rate), ..plan.clone() }, |_| ()) {
-            Ok(summary) => summary,
-            Err(error) => {
-                eprintln!("{rate:>10.0}/s  {error:#}");
-                return Ok::<_, anyhow::Error>(false);
-            }
-        };
-        let good = kept(&summary, &objectives);
-        if !find.load.quiet {
-            let (p50, p99) = (time(summary.latency_us(0.5)), time(summary.latency_us(0.99)));
-            let verdict = if good { "holds" } else { "fails" };
-            let (reached, errors) = (summary.rate(), summary.total.failed());
-            eprintln!("{rate:>10.0}/s  {verdict}  reached {reached:.0}/s, p50 {p50}, p99 {p99}, {errors} errors");
-        }
-        Ok(good)
-    })?;
-    let mut out = std::io::stdout();
-    if find.load.output == Output::Json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
-    } else if found.holds > 0.0 {
-        let above = found.fails.map_or("the limit of the search".into(), |rate| format!("{rate:.0}/s does not"));
-        let last = found.tried.iter().rfind(|trial| trial.rate == found.holds);
-        let (good, of) = last.map_or((0, 0), |trial| (trial.good, trial.of));
-        writeln!(out, "{} holds at {:.0}/s ({good} of {of} runs); {above}", find.slo, found.holds)?;
-    }
-    if found.holds == 0.0 {
-        eprintln!("ringway-bench: {} did not hold at any rate", find.slo);
-        return Ok(ExitCode::from(FAILED));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn progress(at: usize, second: &Second) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::BufReader;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,16 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::{Load, rate};
-use crate::codec::Protocol;
-use crate::replay;
+use crate::codec::{Call, Protocol};
+use crate::replay::{self, Recording, Replay};
 use crate::request::{Request, Target};
 use crate::schedule::Shape;
 use crate::worker::Plan;
 
 const MAX_CONNECTIONS: usize = 1 << 20;
+const MAX_MESSAGES: u32 = 1_000_000;
 const MAX_THREADS: usize = 1024;
+const USUAL: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Reads the files it names and resolves its host.
@@ -31,7 +34,7 @@ pub(super) fn plan(load: &Load) -> Result<Plan> {
     if !(1..=MAX_THREADS).contains(&load.threads) {
         bail!("--threads must be from 1 to {MAX_THREADS}");
     }
-    if load.duration.is_zero() || load.timeout.is_zero() {
+    if load.duration.is_some_and(|duration| duration.is_zero()) || load.timeout.is_zero() {
         bail!("--duration and --timeout must be above 0");
     }
     if load.streams == 0 || load.requests_per_connection == Some(0) {
@@ -40,19 +43,31 @@ pub(super) fn plan(load: &Load) -> Result<Plan> {
     if load.rate.is_some() && !load.think.is_zero() {
         bail!("--think is for closed loops: with --rate, the rate says when requests start");
     }
-    let (requests, shape) = match &load.replay {
+    let call = Call { messages: load.grpc_messages, ping_pong: load.grpc_ping_pong, replies: load.grpc_replies };
+    if protocol != Protocol::Grpc && call != Call::default() {
+        bail!("--grpc-messages, --grpc-ping-pong and --grpc-replies are for grpc:// and grpcs://");
+    }
+    if !(1..=MAX_MESSAGES).contains(&call.messages) {
+        bail!("--grpc-messages must be from 1 to {MAX_MESSAGES}");
+    }
+    let (requests, shape, duration) = match &load.replay {
         Some(path) => {
-            let file = fs::File::open(path).with_context(|| path.display().to_string())?;
-            let recording = replay::read(BufReader::new(file), load.speed, &target.authority)
-                .with_context(|| path.display().to_string())?;
-            (recording.requests, Shape::Recorded(recording.times))
+            let recording = recording(load, path, &target).with_context(|| path.display().to_string())?;
+            let last = Duration::from_nanos(recording.times.last().copied().unwrap_or_default());
+            let shape = Shape::Recorded(recording.times);
+            // What is meant to start at the end would not.
+            (recording.requests, shape, load.duration.unwrap_or(last + Duration::from_millis(1)))
         }
         None => {
-            let whole = load.warmup + load.duration;
+            let duration = load.duration.unwrap_or(USUAL);
+            let whole = load.warmup + duration;
             let shape = load.rate.as_deref().map(|text| rate::parse(text, whole)).transpose().context("--rate")?;
-            (requests(load, &target)?, shape.unwrap_or(Shape::Closed))
+            (requests(load, &target)?, shape.unwrap_or(Shape::Closed), duration)
         }
     };
+    if duration > LONGEST {
+        bail!("the recording is longer than a week");
+    }
     let replaying = load.replay.is_some();
     Ok(Plan {
         protocol,
@@ -63,7 +78,9 @@ pub(super) fn plan(load: &Load) -> Result<Plan> {
         connections: load.connections,
         threads: load.threads.min(load.connections),
         streams: load.streams,
-        duration: load.duration,
+        call,
+        literal: replaying,
+        duration,
         // A recording is measured from its first request on.
         warmup: if replaying { Duration::ZERO } else { load.warmup },
         timeout: load.timeout,
@@ -74,18 +91,30 @@ pub(super) fn plan(load: &Load) -> Result<Plan> {
     })
 }
 
+fn recording(load: &Load, path: &Path, target: &Target) -> Result<Recording> {
+    let headers = headers(load)?;
+    let how = Replay { speed: load.speed, authority: &target.authority, headers: &headers, seed: load.seed };
+    let recording = replay::read(BufReader::new(fs::File::open(path)?), how)?;
+    recording.notes.iter().for_each(|note| eprintln!("ringway-bench: {}: {note}", path.display()));
+    Ok(recording)
+}
+
+fn headers(load: &Load) -> Result<Vec<(String, String)>> {
+    let header = |text: &String| -> Result<(String, String)> {
+        let (name, value) =
+            text.split_once(':').with_context(|| format!("`{text}` is no header; try 'Name: value'"))?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    };
+    load.headers.iter().map(header).collect()
+}
+
 fn requests(load: &Load, target: &Target) -> Result<Arc<[Request]>> {
     let body = match (&load.body, &load.body_file) {
         (Some(text), _) => text.clone().into_bytes(),
         (None, Some(path)) => fs::read(path).with_context(|| path.display().to_string())?,
         (None, None) => Vec::new(),
     };
-    let header = |text: &String| -> Result<(String, String)> {
-        let (name, value) =
-            text.split_once(':').with_context(|| format!("`{text}` is no header; try 'Name: value'"))?;
-        Ok((name.trim().to_owned(), value.trim().to_owned()))
-    };
-    let mut headers = load.headers.iter().map(header).collect::<Result<Vec<_>>>()?;
+    let mut headers = headers(load)?;
     let host = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("host"));
     let authority = host.map_or_else(|| target.authority.clone(), |at| headers.remove(at).1);
     let method = load.method.clone().unwrap_or_else(|| if body.is_empty() { "GET" } else { "POST" }.into());

@@ -200,7 +200,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
     let len = match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(Fault(format!("no HTTP/1.1 reply: {error}"))),
+        Err(error) => return Err(Fault::foreign(&format!("no HTTP/1.1 reply ({error})"), bytes)),
     };
     let mut head = Head { status: parsed.code.unwrap_or(0), close: parsed.version == Some(0), ..Head::default() };
     for field in parsed.headers.iter() {

@@ -1,12 +1,15 @@
-//! HTTP/2 (RFC 9113), the client's side: many streams, gRPC's unary calls among them.
+//! HTTP/2 (RFC 9113), the client's side: many streams, gRPC's calls among them.
+
+mod stream;
 
 use std::collections::BTreeMap;
 
 use ringway_api::{Chunk, ChunkQueue};
 
 use super::hpack::{self, write_field};
-use super::{Codec, Fault, Outcome, Prepared};
+use super::{Codec, Fault, Limits, Messages, Outcome, Prepared};
 use crate::request::Request;
+use stream::{Outgoing, Stream};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -31,11 +34,15 @@ const STREAM_WINDOW: u32 = 1 << 30;
 const REFILL: u32 = 1 << 28;
 /// The last stream that a connection may have, with some room.
 const LAST_STREAM: u32 = 0x7fff_fff0;
+/// Bytes of bodies that wait for the socket; the rest follows when they are out.
+const MAX_WAITING: usize = 256 << 10;
+/// Section 7.
+const CANCEL: u32 = 8;
 
 /// One connection.
 pub(super) struct Http2 {
     grpc: bool,
-    streams: usize,
+    limits: Limits,
     /// What the server allows at a time, and in a window.
     allowed: usize,
     window: i64,
@@ -45,18 +52,11 @@ pub(super) struct Http2 {
     held: Vec<u8>,
     block: Vec<u8>,
     received: u32,
+    messages: Messages,
+    /// More could be sent, and waits until what was sent is out.
+    stalled: bool,
     greeted: bool,
     closing: bool,
-}
-
-struct Stream {
-    tag: u32,
-    status: Option<u16>,
-    grpc_status: Option<u16>,
-    /// Of the request's body, what the windows have not let out.
-    body: Chunk,
-    window: i64,
-    got: usize,
 }
 
 /// A header block and a body.
@@ -88,10 +88,10 @@ pub(super) fn prepare(request: &Request, secure: bool, grpc: bool) -> Prepared {
 }
 
 impl Http2 {
-    pub(super) fn new(streams: usize, grpc: bool) -> Self {
+    pub(super) fn new(limits: Limits, grpc: bool) -> Self {
         Self {
             grpc,
-            streams,
+            limits,
             allowed: usize::MAX,
             window: 65_535,
             initial_window: 65_535,
@@ -100,6 +100,8 @@ impl Http2 {
             held: Vec::new(),
             block: Vec::new(),
             received: 0,
+            messages: Messages::default(),
+            stalled: false,
             greeted: false,
             closing: false,
         }
@@ -112,9 +114,6 @@ impl Http2 {
         out: &mut ChunkQueue,
         done: &mut Vec<(u32, Outcome, usize)>,
     ) -> Result<(), Fault> {
-        if !self.greeted && kind != SETTINGS {
-            return Err(Fault("the server does not begin with HTTP/2 settings".into()));
-        }
         if !self.block.is_empty() && kind != CONTINUATION {
             return Err(Fault("a header block that is not finished".into()));
         }
@@ -124,27 +123,21 @@ impl Http2 {
                 if self.received >= REFILL {
                     push(out, (WINDOW_UPDATE, 0, 0), &std::mem::take(&mut self.received).to_be_bytes());
                 }
-                if let Some(stream) = self.open.get_mut(&id) {
-                    stream.got += payload.len();
-                }
+                self.data(id, payload.len(), unpadded(payload, flags)?, flags & END_STREAM != 0, out);
                 if flags & END_STREAM != 0 {
-                    self.end(id, done);
+                    self.end(id, out, done);
                 }
             }
             HEADERS => {
-                let mut part = payload;
-                if flags & PADDED != 0 {
-                    let (count, rest) = part.split_first().ok_or_else(short)?;
-                    part = rest.get(..rest.len().saturating_sub(usize::from(*count))).unwrap_or_default();
-                }
+                let mut part = unpadded(payload, flags)?;
                 if flags & PRIORITY != 0 {
                     part = part.get(5..).ok_or_else(short)?;
                 }
-                return self.header_block(part, flags, id, flags & END_STREAM != 0, done);
+                return self.header_block(part, flags, (id, flags & END_STREAM != 0), out, done);
             }
             // Whether the stream ends was said by the frame of headers before; replies whose heads take several frames
             // and have no body are put right by the flag kept there.
-            CONTINUATION => return self.header_block(payload, flags, id, false, done),
+            CONTINUATION => return self.header_block(payload, flags, (id, false), out, done),
             RST_STREAM => {
                 if let Some(stream) = self.open.remove(&id) {
                     // Section 8.1: after a whole reply, NO_ERROR says only that the rest of the request is not needed.
@@ -162,9 +155,7 @@ impl Http2 {
                 let more = i64::from(word(payload) & 0x7fff_ffff);
                 if id == 0 {
                     self.window += more;
-                    let waiting: Vec<u32> =
-                        self.open.iter().filter(|(_, s)| !s.body.is_empty()).map(|(id, _)| *id).collect();
-                    waiting.into_iter().for_each(|id| self.send_body(id, out));
+                    self.send_bodies(out);
                 } else if let Some(stream) = self.open.get_mut(&id) {
                     stream.window += more;
                     self.send_body(id, out);
@@ -179,8 +170,8 @@ impl Http2 {
         &mut self,
         part: &[u8],
         flags: u8,
-        id: u32,
-        ends: bool,
+        (id, ends): (u32, bool),
+        out: &mut ChunkQueue,
         done: &mut Vec<(u32, Outcome, usize)>,
     ) -> Result<(), Fault> {
         if self.block.is_empty() && flags & END_HEADERS == 0 {
@@ -208,21 +199,37 @@ impl Http2 {
             stream.grpc_status = fields.grpc_status.or(stream.grpc_status);
         }
         if ends {
-            self.end(id, done);
+            self.end(id, out, done);
         }
         Ok(())
     }
 
-    fn end(&mut self, id: u32, done: &mut Vec<(u32, Outcome, usize)>) {
+    /// Content of a stream; of a padded frame, more of the windows was used than there is content.
+    fn data(&mut self, id: u32, used: usize, content: &[u8], ends: bool, out: &mut ChunkQueue) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.got += content.len();
+        stream.received += used as u32;
+        if stream.received >= REFILL && !ends {
+            push(out, (WINDOW_UPDATE, 0, id), &std::mem::take(&mut stream.received).to_be_bytes());
+        }
+        if !self.grpc {
+            return;
+        }
+        let whole = stream.incoming.take(content);
+        self.messages.received += u64::from(whole);
+        if self.limits.call.ping_pong && whole > 0 {
+            stream.outgoing.allow(whole);
+            self.send_body(id, out);
+        }
+    }
+
+    fn end(&mut self, id: u32, out: &mut ChunkQueue, done: &mut Vec<(u32, Outcome, usize)>) {
         let Some(stream) = self.open.remove(&id) else { return };
-        let outcome = match (stream.status, stream.grpc_status) {
-            (Some(status), _) if status >= 400 => Outcome::Status(status),
-            (_, Some(0)) if self.grpc => Outcome::Good,
-            // A call without a status has failed with UNKNOWN (2).
-            (_, status) if self.grpc => Outcome::Status(status.unwrap_or(2)),
-            _ => Outcome::Good,
-        };
-        done.push((stream.tag, outcome, stream.got));
+        if !stream.outgoing.is_done() {
+            // Our side is open still, and the server would keep the stream for it.
+            push(out, (RST_STREAM, 0, id), &CANCEL.to_be_bytes());
+        }
+        done.push((stream.tag, stream.outcome(self.grpc, self.limits.call), stream.got));
     }
 
     fn settings(&mut self, payload: &[u8], out: &mut ChunkQueue) {
@@ -235,26 +242,34 @@ impl Http2 {
                     let change = i64::from(value) - self.initial_window;
                     self.initial_window = i64::from(value);
                     self.open.values_mut().for_each(|stream| stream.window += change);
-                    let ids: Vec<u32> = self.open.keys().copied().collect();
-                    ids.into_iter().for_each(|id| self.send_body(id, out));
+                    self.send_bodies(out);
                 }
                 _ => {}
             }
         }
     }
 
-    /// Sends of a body what the windows let out.
+    fn send_bodies(&mut self, out: &mut ChunkQueue) {
+        let waiting: Vec<u32> =
+            self.open.iter().filter(|(_, stream)| !stream.outgoing.is_done()).map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.send_body(id, out));
+    }
+
+    /// Sends of a body, or of messages, what the windows let out.
     fn send_body(&mut self, id: u32, out: &mut ChunkQueue) {
         let Some(stream) = self.open.get_mut(&id) else { return };
-        while !stream.body.is_empty() {
+        while !self.stalled {
             let room = self.window.min(stream.window).clamp(0, MAX_FRAME as i64) as usize;
-            if room == 0 {
+            let Some(count) = stream.outgoing.waits(room).filter(|count| *count > 0) else { return };
+            if out.bytes() >= MAX_WAITING {
+                self.stalled = true;
                 return;
             }
-            let part = stream.body.split_to(room.min(stream.body.len()));
+            let (part, whole) = stream.outgoing.take(count);
             self.window -= part.len() as i64;
             stream.window -= part.len() as i64;
-            let flags = if stream.body.is_empty() { END_STREAM } else { 0 };
+            self.messages.sent += u64::from(whole && self.grpc);
+            let flags = if stream.outgoing.is_done() { END_STREAM } else { 0 };
             push_head(out, (DATA, flags, id), part.len());
             out.push(part);
         }
@@ -278,14 +293,16 @@ impl Codec for Http2 {
         if self.closing || self.next > LAST_STREAM {
             return 0;
         }
-        self.streams.min(self.allowed).saturating_sub(self.open.len())
+        self.limits.streams.min(self.allowed).saturating_sub(self.open.len())
     }
 
     fn send(&mut self, request: &Prepared, tag: u32, out: &mut ChunkQueue) {
         let id = self.next;
         self.next += 2;
         let mut block = request.head.clone();
-        let (mut kind, mut flags) = (HEADERS, if request.body.is_empty() { END_STREAM } else { 0 });
+        let body = request.body.clone();
+        let outgoing = if self.grpc { Outgoing::messages(body, self.limits.call) } else { Outgoing::body(body) };
+        let (mut kind, mut flags) = (HEADERS, if outgoing.is_done() { END_STREAM } else { 0 });
         loop {
             let part = block.split_to(block.len().min(MAX_FRAME));
             flags |= if block.is_empty() { END_HEADERS } else { 0 };
@@ -296,9 +313,7 @@ impl Codec for Http2 {
             }
             (kind, flags) = (CONTINUATION, 0);
         }
-        let body = request.body.clone();
-        let window = self.initial_window;
-        self.open.insert(id, Stream { tag, status: None, grpc_status: None, body, window, got: 0 });
+        self.open.insert(id, Stream::new(tag, self.initial_window, outgoing));
         self.send_body(id, out);
     }
 
@@ -316,6 +331,9 @@ impl Codec for Http2 {
             &*held
         };
         let mut rest = whole;
+        if !self.greeted && rest.get(3).is_some_and(|kind| *kind != SETTINGS) {
+            return Err(Fault::foreign("the server does not begin with HTTP/2 settings", rest));
+        }
         while let Some((head, after)) = rest.split_at_checked(9) {
             let [a, b, c, kind, flags, id @ ..] = head else { break };
             let length = word(&[0, *a, *b, *c]) as usize;
@@ -330,9 +348,28 @@ impl Codec for Http2 {
         Ok(())
     }
 
+    fn drained(&mut self, out: &mut ChunkQueue) {
+        if std::mem::take(&mut self.stalled) {
+            self.send_bodies(out);
+        }
+    }
+
+    fn messages(&mut self) -> Messages {
+        std::mem::take(&mut self.messages)
+    }
+
     fn reusable(&self) -> bool {
         !self.closing && self.next <= LAST_STREAM
     }
+}
+
+/// A frame's payload without its padding (section 6.1).
+fn unpadded(payload: &[u8], flags: u8) -> Result<&[u8], Fault> {
+    if flags & PADDED == 0 {
+        return Ok(payload);
+    }
+    let (count, rest) = payload.split_first().ok_or_else(short)?;
+    rest.len().checked_sub(usize::from(*count)).and_then(|end| rest.get(..end)).ok_or_else(short)
 }
 
 fn push(out: &mut ChunkQueue, head: (u8, u8, u32), payload: &[u8]) {

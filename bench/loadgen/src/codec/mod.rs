@@ -28,6 +28,8 @@ pub enum Outcome {
     Good,
     /// The server answered, and said no: an HTTP status from 400, or a gRPC or RPC status that is not OK.
     Status(u16),
+    /// The server answered with something else than was asked for, in words.
+    Wrong(&'static str),
     /// The stream was reset by the server; the connection goes on.
     Reset,
 }
@@ -35,6 +37,18 @@ pub enum Outcome {
 /// What a connection cannot go on after: bytes that are not of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault(pub String);
+
+impl Fault {
+    /// Bytes that are not of the protocol, with a hint where they are known.
+    fn foreign(what: &str, bytes: &[u8]) -> Self {
+        match bytes {
+            // An alert (RFC 8446, section 6) of any version.
+            [21, 3, ..] => Self(format!("{what}, but answers with TLS")),
+            [b'H', b'T', b'T', b'P', b'/', b'1', ..] => Self(format!("{what}, but answers with HTTP/1")),
+            _ => Self(what.into()),
+        }
+    }
+}
 
 /// The client's side of one connection.
 pub trait Codec {
@@ -66,6 +80,14 @@ pub trait Codec {
         None
     }
 
+    /// Everything that was given to `out` has left: more may follow.
+    fn drained(&mut self, _out: &mut ChunkQueue) {}
+
+    /// Messages within calls since the last time it was asked.
+    fn messages(&mut self) -> Messages {
+        Messages::default()
+    }
+
     /// Whether another request may be sent once those under way are done.
     fn reusable(&self) -> bool {
         true
@@ -79,7 +101,7 @@ pub enum Protocol {
     Http1,
     /// HTTP/2, by ALPN or prior knowledge.
     Http2,
-    /// gRPC, unary calls.
+    /// gRPC, unary calls and streams.
     Grpc,
     /// Dubbo2, an echo of a string.
     Dubbo,
@@ -94,6 +116,43 @@ pub enum Protocol {
 pub struct Limits {
     /// Requests at a time on each connection, where the protocol can.
     pub streams: usize,
+    /// What a call of gRPC is made of.
+    pub call: Call,
+}
+
+/// A call of gRPC. Which kind it is, the server knows: one message to send and one reply is a unary call or a stream
+/// of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Messages to send, each the request's body.
+    pub messages: u32,
+    /// Whether each after the first waits for a message of the server.
+    pub ping_pong: bool,
+    /// Messages that the server must send for the call to be good; any number when it is not said.
+    pub replies: Option<u32>,
+}
+
+/// Messages of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Messages {
+    /// By the generator.
+    pub sent: u64,
+    /// From the server.
+    pub received: u64,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self { messages: 1, ping_pong: false, replies: None }
+    }
+}
+
+impl Messages {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+    }
 }
 
 impl Protocol {
@@ -134,7 +193,7 @@ impl Protocol {
     pub fn codec(self, limits: Limits) -> Box<dyn Codec> {
         match self {
             Self::Http1 => Box::<http1::Http1>::default(),
-            Self::Http2 | Self::Grpc => Box::new(http2::Http2::new(limits.streams, self == Self::Grpc)),
+            Self::Http2 | Self::Grpc => Box::new(http2::Http2::new(limits, self == Self::Grpc)),
             Self::Dubbo => Box::new(frames::Frames::new(frames::Layout::Dubbo, limits.streams)),
             Self::Bolt => Box::new(frames::Frames::new(frames::Layout::Bolt, limits.streams)),
             Self::Echo => Box::<echo::Echo>::default(),

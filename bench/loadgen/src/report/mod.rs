@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::codec::Messages;
 use crate::run::Summary;
 
 pub use html::html;
@@ -31,6 +32,10 @@ pub fn text(title: &str, summary: &Summary) -> String {
     match summary.asked {
         Some(asked) => line(format_args!("  rate        {:.1}/s of {asked:.1}/s asked", summary.rate())),
         None => line(format_args!("  rate        {:.1}/s", summary.rate())),
+    }
+    if summary.messages != Messages::default() {
+        let [sent, received] = summary.message_rates();
+        line(format_args!("  messages    {sent:.1}/s sent, {received:.1}/s received"));
     }
     line(format_args!("  received    {:.2} MB/s", total.bytes as f64 / 1e6 / summary.elapsed));
     let from = if summary.asked.is_some() { "from the intended start" } else { "from the send" };
@@ -59,6 +64,7 @@ pub fn text(title: &str, summary: &Summary) -> String {
 /// For programs. Times are microseconds.
 pub fn json(title: &str, summary: &Summary) -> Value {
     let total = &summary.total;
+    let [sent_per_s, received_per_s] = summary.message_rates();
     let latency: serde_json::Map<String, Value> =
         QUANTILES.iter().map(|(name, quantile)| ((*name).to_owned(), json!(summary.latency_us(*quantile)))).collect();
     json!({
@@ -69,6 +75,12 @@ pub fn json(title: &str, summary: &Summary) -> Value {
         "asked_rate": summary.asked,
         "sent": total.sent,
         "unsent": total.unsent,
+        "messages": {
+            "sent": summary.messages.sent,
+            "received": summary.messages.received,
+            "sent_rate": sent_per_s,
+            "received_rate": received_per_s,
+        },
         "received_bytes": total.bytes,
         "connections_opened": total.connects,
         "latency_from": if summary.asked.is_some() { "intended start" } else { "send" },

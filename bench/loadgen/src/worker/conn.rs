@@ -164,7 +164,10 @@ impl Conn {
         let mut rest = bytes;
         while !rest.is_empty() {
             session.read_tls(&mut rest).map_err(|error| format!("TLS: {error}"))?;
-            let state = session.process_new_packets().map_err(|error| format!("TLS: {error}"))?;
+            let state = session.process_new_packets().map_err(|error| match error {
+                rustls::Error::InvalidMessage(_) => format!("TLS: the server answers with no TLS ({error})"),
+                _ => format!("TLS: {error}"),
+            })?;
             let mut left = state.plaintext_bytes_to_read();
             while left > 0 {
                 let read = session.reader().read(scratch).map_err(|error| format!("TLS: {error}"))?;
@@ -184,6 +187,16 @@ impl Conn {
         }
         self.seal();
         Ok(())
+    }
+
+    /// Everything that waited has been sent.
+    pub(super) fn drained(&mut self) {
+        if self.tls.is_none() {
+            self.codec.drained(&mut self.out);
+        } else {
+            self.codec.drained(&mut self.plain);
+            self.seal();
+        }
     }
 
     /// Ends what is under way; the socket is closed when the kernel is done with it.

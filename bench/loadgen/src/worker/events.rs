@@ -70,6 +70,7 @@ impl Worker {
                 let bytes = completion.chunk.unwrap_or_default();
                 let alpn = self.plan.protocol.alpn().first().copied();
                 let taken = conn.receive(&bytes, &mut self.scratch, &mut done, alpn);
+                self.tally.messages.add(conn.codec.messages());
                 let rearm = !conn.receiving;
                 let opened = before != State::Open && conn.state == State::Open;
                 if !conn.out.is_empty() {
@@ -109,6 +110,9 @@ impl Worker {
             (State::Ending, _) => self.settle(index, at),
             (_, Err(errno)) => self.broke(index, format!("write: {}", describe(errno)), at),
             _ => {
+                if conn.out.is_empty() {
+                    conn.drained();
+                }
                 if !conn.out.is_empty() {
                     self.mark(index);
                 }
@@ -128,6 +132,7 @@ impl Worker {
                 match outcome {
                     Outcome::Good => {}
                     Outcome::Status(status) => self.tally.fail(format!("status {status}")),
+                    Outcome::Wrong(what) => self.tally.fail(what.into()),
                     Outcome::Reset => self.tally.fail("stream reset".into()),
                 }
                 if outcome != Outcome::Reset {

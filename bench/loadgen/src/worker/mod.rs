@@ -2,6 +2,7 @@
 
 mod conn;
 mod events;
+mod opening;
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,7 +17,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::clock::{Random, now};
-use crate::codec::{Limits, Outcome, Prepared, Protocol};
+use crate::codec::{Call, Limits, Outcome, Prepared, Protocol};
 use crate::request::{Place, Request};
 use crate::schedule::{Schedule, Shape};
 use crate::tally::Tally;
@@ -27,10 +28,6 @@ const TICK: Duration = Duration::from_millis(50);
 const TICK_TOKEN: u64 = 1 << 40;
 /// Requests given to the kernel at a time: their times of sending are read once for all of them.
 const BATCH: usize = 8;
-/// Connections that are being opened at a time by a thread, below the backlog of any server.
-const WAVE: usize = 128;
-/// How long all connections may take to be open before the load begins without the rest.
-const OPENING: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
 /// How long after its end a run still sends what was due before, for its latency to be known.
 const GRACE: Duration = Duration::from_secs(1);
@@ -47,6 +44,8 @@ pub struct Plan {
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// Sent in turn; not empty.
     pub requests: Arc<[Request]>,
+    /// Whether they go out as they are, placeholders and all: recorded text means nothing by them.
+    pub literal: bool,
     /// When.
     pub shape: Shape,
     /// In all.
@@ -55,6 +54,8 @@ pub struct Plan {
     pub threads: usize,
     /// Requests at a time on each connection, where the protocol can.
     pub streams: usize,
+    /// What each call of gRPC is made of.
+    pub call: Call,
     /// What is measured.
     pub duration: Duration,
     /// Load before that, which is not measured.
@@ -67,7 +68,7 @@ pub struct Plan {
     pub think: Duration,
     /// Of everything random.
     pub seed: u64,
-    /// Ends after so many requests per thread.
+    /// Ends after so many requests, or errors, per thread.
     pub most: u64,
 }
 
@@ -94,6 +95,10 @@ pub(crate) struct Worker {
     thinking: VecDeque<(u64, u32, u32)>,
     closed: usize,
     opening: usize,
+    /// How many may be opened at a time, and how many more until the next wave.
+    wave: usize,
+    wave_left: usize,
+    next_wave: u64,
     dirty: Vec<u32>,
     schedule: Schedule,
     due: Option<(u64, u64)>,
@@ -118,8 +123,8 @@ impl Worker {
         let ring = Ring::new(&RingConfig::default()).context("cannot make a ring (io_uring)")?;
         let count = plan.connections / plan.threads + usize::from(index < plan.connections % plan.threads);
         let secure = plan.tls.clone().map(|(config, name)| Secure { config, name });
-        let limits = Limits { streams: plan.streams };
-        let templates = plan.requests.iter().any(Request::is_template);
+        let limits = Limits { streams: plan.streams, call: plan.call };
+        let templates = !plan.literal && plan.requests.iter().any(Request::is_template);
         let prepared = plan.requests.iter().map(|request| plan.protocol.prepare(request, secure.is_some())).collect();
         Ok(Self {
             ring,
@@ -132,6 +137,9 @@ impl Worker {
             thinking: VecDeque::new(),
             closed: count,
             opening: 0,
+            wave: (opening::WAVE / plan.threads).max(1),
+            wave_left: 0,
+            next_wave: 0,
             dirty: Vec::new(),
             schedule: Schedule::new(plan.shape.clone(), index, plan.threads, plan.seed),
             due: None,
@@ -154,11 +162,7 @@ impl Worker {
     /// The kernel's, when the ring fails.
     pub(crate) fn run(mut self, ready: &Barrier, to: &Sender<Told>) -> Result<()> {
         self.ring.tick(TICK, TICK_TOKEN);
-        let begun = now();
-        let mut opened = Ok(());
-        while opened.is_ok() && now() < begun + nanos(OPENING) && self.still_opening() {
-            opened = self.turn(None);
-        }
+        let opened = self.open_all();
         // The others wait for it whatever has happened here.
         ready.wait();
         opened?;
@@ -173,7 +177,8 @@ impl Worker {
         while now() < self.counted_from {
             self.turn(Some(start))?;
         }
-        let failed_before = std::mem::take(&mut self.tally).errors;
+        let Tally { connects, unopened, errors: failed_before, .. } = std::mem::take(&mut self.tally);
+        (self.tally.connects, self.tally.unopened) = (connects, unopened);
         let (mut cpu, mut interval) = (thread_cpu_time(), 0);
         loop {
             let until = (self.counted_from + SECOND * (interval as u64 + 1)).min(end);
@@ -237,13 +242,10 @@ impl Worker {
         to.send(Told { interval, tally }).unwrap_or_default();
     }
 
-    /// Every request that may be sent was.
+    /// Every request that may be sent was, or has failed before it could be.
     fn is_finished(&self) -> bool {
-        self.issued >= self.plan.most
-    }
-
-    fn still_opening(&self) -> bool {
-        self.conns.iter().any(|conn| conn.failures == 0 && conn.state != State::Open)
+        let most = self.plan.most;
+        most != u64::MAX && (self.issued >= most || self.tally.failed() >= most)
     }
 
     /// One turn of the loop: chores, what is due, the kernel, what it says.
@@ -254,7 +256,13 @@ impl Worker {
             self.issue(start, at)?;
         }
         self.flush();
-        let limit = start.and_then(|start| self.patience(start, at));
+        let limit = match start {
+            Some(start) => self.patience(start, at),
+            None if self.closed > 0 && self.wave_left == 0 => {
+                Some(Duration::from_nanos(self.next_wave.saturating_sub(at)))
+            }
+            None => None,
+        };
         self.ring.enter(limit != Some(Duration::ZERO), limit.filter(|limit| !limit.is_zero()))?;
         self.tally.turns += 1;
         self.reap();
@@ -346,35 +354,6 @@ impl Worker {
             if !conn.sending && !conn.out.is_empty() && matches!(conn.state, State::Open | State::Handshake) {
                 conn.sending = true;
                 self.ring.send(conn.fd, &mut conn.out, token(events::SEND, index));
-            }
-        }
-    }
-
-    /// Opens connections that are closed, some at a time.
-    fn open_some(&mut self, at: u64) {
-        if self.closed == 0 || self.opening >= WAVE {
-            return;
-        }
-        let limits = Limits { streams: self.plan.streams };
-        for (index, conn) in self.conns.iter_mut().enumerate() {
-            if self.opening >= WAVE || self.closed == 0 {
-                return;
-            }
-            if !matches!(conn.state, State::Closed(when) if when <= at) {
-                continue;
-            }
-            let codec = self.plan.protocol.codec(limits);
-            let token = token(events::CONNECT, index as u32);
-            match conn.open(&mut self.ring, &self.plan.place, self.secure.as_ref(), codec, (token, at)) {
-                Ok(()) => {
-                    self.closed -= 1;
-                    self.opening += 1;
-                }
-                Err(why) => {
-                    self.tally.fail(why);
-                    conn.failures += 1;
-                    conn.state = State::Closed(at + nanos(TICK));
-                }
             }
         }
     }

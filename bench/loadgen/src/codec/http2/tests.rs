@@ -1,4 +1,9 @@
 use super::*;
+use crate::codec::Call;
+
+fn codec(streams: usize, grpc: bool) -> Http2 {
+    Http2::new(Limits { streams, call: Call::default() }, grpc)
+}
 
 fn bytes(frames: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
     let mut out = ChunkQueue::new();
@@ -7,16 +12,16 @@ fn bytes(frames: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
 }
 
 fn feed(input: &[u8], cut: usize, grpc: bool) -> Result<Vec<(u32, Outcome)>, Fault> {
-    let mut codec = Http2::new(2, grpc);
+    let mut client = codec(2, grpc);
     let (mut out, mut done) = (ChunkQueue::new(), Vec::new());
-    codec.greet(&mut out);
+    client.greet(&mut out);
     for tag in 0..2 {
-        codec.send(&Prepared::default(), tag, &mut out);
+        client.send(&Prepared::default(), tag, &mut out);
     }
-    assert_eq!(codec.room(), 0);
+    assert_eq!(client.room(), 0);
     let (first, second) = input.split_at(cut);
-    codec.receive(first, &mut out, &mut done)?;
-    codec.receive(second, &mut out, &mut done)?;
+    client.receive(first, &mut out, &mut done)?;
+    client.receive(second, &mut out, &mut done)?;
     Ok(done.into_iter().map(|(tag, outcome, _)| (tag, outcome)).collect())
 }
 
@@ -27,7 +32,7 @@ fn replies_at_every_split() {
     let input = bytes(&[
         (SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
         (HEADERS, END_HEADERS, 3, &[0x88]),
-        (DATA, 0, 3, b"abc"),
+        (DATA, 0, 3, b"\0\0\0\0\x01a"),
         (HEADERS, END_STREAM, 1, &[0x20]),
         (CONTINUATION, END_HEADERS, 1, &[0x8d]),
         (HEADERS, END_HEADERS | END_STREAM, 3, &trailers),
@@ -47,13 +52,13 @@ fn what_is_no_http2_is_a_fault() {
 
 #[test]
 fn bodies_wait_for_windows() {
-    let mut codec = Http2::new(1, false);
+    let mut client = codec(1, false);
     let (mut out, mut done) = (ChunkQueue::new(), Vec::new());
     let body = Chunk::from(vec![0; 100_000]);
-    codec.send(&Prepared { body, ..Prepared::default() }, 0, &mut out);
+    client.send(&Prepared { body, ..Prepared::default() }, 0, &mut out);
     assert!(out.bytes() < 66_000, "{}", out.bytes());
     let more = 50_000u32.to_be_bytes();
     let input = bytes(&[(SETTINGS, 0, 0, &[]), (WINDOW_UPDATE, 0, 0, &more), (WINDOW_UPDATE, 0, 1, &more)]);
-    codec.receive(&input, &mut out, &mut done).unwrap();
+    client.receive(&input, &mut out, &mut done).unwrap();
     assert!(out.bytes() > 100_000, "{}", out.bytes());
 }
