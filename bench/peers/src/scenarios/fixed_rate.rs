@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ringway_bench::codec::Protocol;
+use ringway_bench::codec::{Call, Protocol};
 use ringway_bench::request::{Request, Target};
 use ringway_bench::schedule::Shape;
 use ringway_bench::{Plan, Summary};
@@ -131,10 +131,12 @@ fn load(bench: &Bench, instance: &mut Instance, rate: f64) -> Result<(Summary, f
         place: target.place.clone(),
         tls: None,
         requests: Arc::from([request.clone()]),
+        literal: true,
         shape: Shape::Constant(rate),
         connections: CONNECTIONS,
         threads: 1,
         streams: 1,
+        call: Call::default(),
         duration,
         warmup: Duration::ZERO,
         timeout: Duration::from_secs(5),
